@@ -1,0 +1,139 @@
+"""The Python half of the bridge: runs the callbacks of Jobs that have come home.
+
+`drain` is called by the event loop when a Job's doorbell rings. It lives here and not in Rust so
+that only Python frames lie below user code: CPython up to 3.13 ends daemon threads by unwinding
+their stacks, and a Rust frame in the way would abort the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from contextvars import Context
+
+    from offloop._offloop import Job, Ready, Ringer
+
+T = TypeVar("T")
+
+
+def drain(ready: Ready) -> None:
+    """Run the callbacks that are due, each in its own context; a raising one harms no other."""
+    for context, callback, job in ready:
+        try:
+            context.run(callback, job)
+        except (SystemExit, KeyboardInterrupt):
+            ready.ring()
+            raise
+        except BaseException as error:  # noqa: BLE001 - as asyncio's Handle does
+            loop = ready.event_loop()
+            if loop is not None:
+                message = f"Exception in callback {callback!r}"
+                loop.call_exception_handler({"message": message, "exception": error, "job": job})
+
+
+def ring_loop(ringer: Ringer, loop: asyncio.AbstractEventLoop, ready: Ready) -> None:
+    """Wake a loop that cannot watch a descriptor: by a thread, once per burst."""
+
+    def listen(ready: Ready) -> None:
+        while ringer.wait():
+            loop = ready.event_loop()
+            if loop is None:
+                return
+            try:
+                loop.call_soon_threadsafe(drain, ready)
+            except RuntimeError:  # the loop has closed
+                return
+            del loop
+
+    name = f"offloop-ring-{id(loop):x}"
+    threading.Thread(target=listen, args=(ready,), name=name, daemon=True).start()
+
+
+class JobFuture(asyncio.Future[T]):
+    """What `Job.start` gives: an asyncio future that shows, and cancels, the Job it follows."""
+
+    _job: Job[T] | None = None
+    _follower: _Follower | None = None
+
+    def cancel(self, msg: object | None = None) -> bool:
+        """Cancel the Job; False when it is over already."""
+        if self._job is None:
+            return super().cancel(msg)
+        if self.done() or not self._job.cancel(msg):
+            return False
+        if self._job.cancelled():
+            super().cancel(msg)
+        return True
+
+    def add_done_callback(self, fn: Any, /, *, context: Context | None = None) -> None:
+        """Call ``fn(self)`` when the Job is over; from now on the Job keeps this future alive."""
+        if self._follower is not None and not self.done():
+            self._follower.pin = self
+        super().add_done_callback(fn, context=context)
+
+    def __repr__(self) -> str:
+        return super().__repr__() if self._job is None else repr(self._job)
+
+    def __del__(self) -> None:
+        if self._job is not None and not self.done():
+            self._job.cancel()
+        super().__del__()  # type: ignore[misc]
+
+
+class _Follower:
+    """Hands a Job's end to its future. Weak until somebody waits: dropping is cancelling."""
+
+    __slots__ = ("future", "pin")
+
+    def __init__(self, future: JobFuture[Any]) -> None:
+        self.future = weakref.ref(future)
+        self.pin: JobFuture[Any] | None = None
+
+    def __call__(self, job: Job[Any]) -> None:
+        future, self.pin = self.future(), None
+        if future is None or future.done():
+            return
+        if job.cancelled():
+            asyncio.Future.cancel(future, job._cancel_message)
+            return
+        error = job.exception()
+        if error is None:
+            future.set_result(job.result())
+        else:
+            future.set_exception(error)
+
+
+def follow(job: Job[T]) -> JobFuture[T]:
+    """Make the future of a started Job."""
+    future: JobFuture[T] = JobFuture(loop=job.get_loop())
+    future._job = job
+    future._follower = _Follower(future)
+    if job.done():
+        future._follower(job)
+    else:
+        job.add_done_callback(future._follower)
+    return future
+
+
+def report(loop: asyncio.AbstractEventLoop | None, context: dict[str, Any]) -> None:
+    """Tell of an exception nobody retrieved, as asyncio does for its futures."""
+    if loop is None:
+        error = context["exception"]
+        logging.getLogger("asyncio").error(context["message"], exc_info=error)
+    else:
+        loop.call_exception_handler(context)
+
+
+def caller() -> str:
+    """``file:line`` of the user's code that is making a Job."""
+    frame = sys._getframe(0)
+    package = __package__ or "offloop"
+    while frame.f_back is not None and frame.f_globals.get("__package__") == package:
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"

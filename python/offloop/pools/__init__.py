@@ -1,0 +1,1 @@
+"""Where offloaded calls run: one module for each kind of worker."""

@@ -1,0 +1,18 @@
+//! The way home: how what a Rust thread finished reaches the event loop that asked for it.
+//!
+//! `ticket` is one operation's state, `queue` the door of one loop, `carry` runs an operation
+//! from the one to the other. None of them knows Python.
+
+#[cfg(not(offloop_loom))]
+mod carry;
+mod queue;
+mod sync;
+mod ticket;
+
+#[cfg(all(test, offloop_loom))]
+mod model;
+
+#[cfg(not(offloop_loom))]
+pub use carry::{Door, Operation, carry};
+pub use queue::{Bell, Doorbell, Queue};
+pub use ticket::{Stage, Ticket};

@@ -1,0 +1,73 @@
+//! What reqwest reports, named: by the types in its chain of causes, never by their text.
+
+use std::error::Error as StdError;
+
+use url::Url;
+
+use super::url::redacted;
+use crate::error::{Error, Kind, Phase};
+
+/// Names a failure of reqwest that happened during `phase` of a request to `url`.
+pub(super) fn name(failure: &reqwest::Error, phase: Phase, url: &Url) -> Error {
+    let kind = kind(failure, phase);
+    let phase = if failure.is_connect() { Phase::Connect } else { phase };
+    let shown = redacted(url);
+    let text = format!("{} {shown}: {}", summary(kind), root_cause(failure));
+    let mut error = Error::new(kind, text).at(shown).during(phase);
+    error.errno = find::<std::io::Error>(failure).and_then(std::io::Error::raw_os_error);
+    error
+}
+
+fn kind(failure: &reqwest::Error, phase: Phase) -> Kind {
+    if failure.is_builder() {
+        return Kind::InvalidUrl;
+    }
+    if find::<rustls::Error>(failure).is_some() {
+        return Kind::Tls;
+    }
+    if failure.is_connect() {
+        return match () {
+            () if failure.is_dns() => Kind::Dns,
+            () if failure.is_timeout() => Kind::ConnectTimeout,
+            () => Kind::Connect,
+        };
+    }
+    let cut = find::<hyper::Error>(failure).is_some_and(hyper::Error::is_incomplete_message)
+        || find::<std::io::Error>(failure)
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::UnexpectedEof);
+    match phase {
+        Phase::Body if cut => Kind::TruncatedBody,
+        Phase::Connect | Phase::Head | Phase::Body => Kind::Protocol,
+    }
+}
+
+fn summary(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Dns => "cannot resolve the host of",
+        Kind::Tls => "no trusted connection to",
+        Kind::Connect | Kind::ConnectTimeout => "cannot connect to",
+        Kind::TruncatedBody => "the body was cut short by",
+        _ => "failed to fetch",
+    }
+}
+
+/// The first error of type `E` in the chain, also inside an `io::Error`.
+fn find<'a, E: StdError + 'static>(failure: &'a (dyn StdError + 'static)) -> Option<&'a E> {
+    causes(failure).find_map(|cause| cause.downcast_ref::<E>())
+}
+
+fn root_cause(failure: &(dyn StdError + 'static)) -> String {
+    causes(failure).last().map(ToString::to_string).unwrap_or_default()
+}
+
+fn causes<'a>(
+    failure: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(failure), |&cause| {
+        let inside = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        match inside {
+            Some(inner) => Some(inner as &(dyn StdError + 'static)),
+            None => cause.source(),
+        }
+    })
+}

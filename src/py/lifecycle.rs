@@ -1,0 +1,28 @@
+//! Fork and exit, called from the hooks in `offloop._lifecycle`.
+
+use std::time::Duration;
+
+use offloop_core::runtime;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::offload;
+
+/// In a forked child: from now on every use fails with `ForkedProcessError`, if the parent had
+/// threads of offloop's at work.
+#[pyfunction]
+pub(crate) fn after_fork_in_child() {
+    runtime::after_fork_in_child(offload::has_workers());
+}
+
+/// At exit: refuses further calls and gives running ones `grace` seconds. Returns what still
+/// runs: `[(function, thread, seconds)]`.
+#[pyfunction]
+pub(crate) fn close_pool(py: Python<'_>, grace: f64) -> PyResult<Vec<(String, String, f64)>> {
+    if runtime::check_alive().is_err() || !offload::has_workers() {
+        return Ok(Vec::new());
+    }
+    let grace = Duration::try_from_secs_f64(grace)
+        .map_err(|error| PyValueError::new_err(error.to_string()))?;
+    Ok(offload::close(py, grace))
+}

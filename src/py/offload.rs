@@ -1,0 +1,310 @@
+//! Offloaded calls: from a Job to a worker thread and back through the loop's door.
+//!
+//! Workers are `threading.Thread`s that run `offloop.pools.thread.work`: a Python loop over
+//! [`PyWorker::next`], so that no Rust frame lies below user code (see `event_loop`). A worker
+//! keeps the GIL over several jobs when they are short, and waits without it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::{Duration, Instant};
+
+use offloop_core::error::{Error, Kind};
+use offloop_core::fetch::Response;
+use offloop_core::offload::{Pool, Submitted, Worker};
+use offloop_core::runtime;
+use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyTuple};
+
+use crate::convert::{Imported, copy_context, lock};
+use crate::event_loop::{Bridge, JobDoor, Parcel};
+use crate::job::{PyJob, Work};
+use crate::label::{Label, qualified_name};
+use crate::outcome::Outcome;
+use crate::response::PyResponse;
+
+/// As many threads as anyio's default limiter allows.
+const THREADS: usize = 40;
+/// Calls that may wait for a thread before `PoolFull`.
+const QUEUE: usize = 10_000;
+/// Jobs a worker runs before it lets go of the GIL for a moment. Measured by the prototype: more
+/// brings nothing, and the loop waits for it.
+const JOBS_PER_HOLD: u32 = 8;
+
+static POOL: LazyLock<Arc<Pool<Order>>> = LazyLock::new(|| Arc::new(Pool::new(THREADS, QUEUE)));
+static HIRED: AtomicU32 = AtomicU32::new(0);
+/// What each worker runs now, for the report at exit.
+static AT_WORK: LazyLock<Mutex<HashMap<u32, (Py<PyAny>, Instant)>>> = LazyLock::new(Mutex::default);
+
+/// `function(*args, **kwargs)`, not yet started. The function is the first element of `call`.
+pub(crate) struct Task {
+    call: Py<PyTuple>,
+    keywords: Option<Py<PyDict>>,
+}
+
+/// Something for a worker to do, and where its outcome goes.
+struct Order {
+    job: OrderKind,
+    parcel: Parcel,
+    door: Arc<JobDoor>,
+}
+
+enum OrderKind {
+    Call { task: Task, context: Py<PyAny> },
+    CopyBody(Box<Response>),
+}
+
+impl Task {
+    /// Queues the call, in a copy of the present context.
+    pub(crate) fn submit(self, py: Python<'_>, bridge: &Bridge, parcel: Parcel) -> Result<(), Error> {
+        runtime::check_alive()?;
+        let context = copy_context(py)
+            .map_err(|error| Error::new(Kind::Internal, error.to_string()))?
+            .unbind();
+        let job = OrderKind::Call { task: self, context };
+        let door = Arc::clone(&bridge.door);
+        submit(py, Order { job, parcel, door }).map_err(|(_, error)| error)
+    }
+
+    pub(crate) fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.call)?;
+        self.keywords.as_ref().map_or(Ok(()), |keywords| visit.call(keywords))
+    }
+}
+
+/// Has a worker make `bytes` of a large body; gives the response back when none can.
+pub(crate) fn copy_body(
+    py: Python<'_>,
+    response: Box<Response>,
+    bridge: &Bridge,
+    parcel: &Parcel,
+) -> Result<(), Box<Response>> {
+    parcel.ticket.reopen();
+    let parcel = Parcel { slot: parcel.slot, ticket: Arc::clone(&parcel.ticket) };
+    let order =
+        Order { job: OrderKind::CopyBody(response), parcel, door: Arc::clone(&bridge.door) };
+    match submit(py, order) {
+        Ok(()) => Ok(()),
+        Err((Order { job: OrderKind::CopyBody(response), parcel, .. }, _)) => {
+            parcel.ticket.retake();
+            Err(response)
+        }
+        Err(_) => Ok(()),
+    }
+}
+
+fn submit(py: Python<'_>, order: Order) -> Result<(), (Order, Error)> {
+    match POOL.submit(order)? {
+        Submitted::Covered => Ok(()),
+        Submitted::Hire => {
+            hire(py);
+            Ok(())
+        }
+    }
+}
+
+/// Starts one more worker. If the system refuses, those at work will come to the job; if there
+/// are none, all waiting jobs fail.
+fn hire(py: Python<'_>) {
+    static HIRE: Imported = Imported::new("offloop.pools.thread", "hire");
+    let number = HIRED.fetch_add(1, Ordering::Relaxed) + 1;
+    let worker = Mutex::new(POOL.worker());
+    let desk = PyWorker { number, worker, jobs_in_hold: AtomicU32::new(0), current: Mutex::default() };
+    let hired = HIRE.load(py).and_then(|hire| hire.call1((desk,)));
+    let Err(refusal) = hired else {
+        return;
+    };
+    if POOL.workers() > 0 {
+        return;
+    }
+    for order in POOL.take_all() {
+        let mut error = Error::new(Kind::Resources, format!("cannot start a thread: {refusal}"));
+        error.errno = Some(EAGAIN);
+        order.send(Err(error));
+    }
+}
+
+/// What the system says when it has no thread left (POSIX `pthread_create`).
+const EAGAIN: i32 = 11;
+
+impl Order {
+    /// Sends the outcome home; dropped where the loop has closed.
+    fn send(self, outcome: Result<Outcome, Error>) {
+        let Self { job, parcel, door } = self;
+        // The call's objects go first, while they still have another owner in the worker's frame.
+        drop(job);
+        deliver(parcel, &door, outcome);
+    }
+}
+
+fn deliver(parcel: Parcel, door: &JobDoor, outcome: Result<Outcome, Error>) {
+    if parcel.ticket.complete(outcome).is_ok() {
+        drop(door.queue.push(parcel));
+    }
+}
+
+/// A call that a worker runs right now.
+struct Current {
+    parcel: Parcel,
+    door: Arc<JobDoor>,
+    outcome: Option<Outcome>,
+}
+
+/// One worker thread's desk; used by that thread alone.
+#[pyclass(name = "Worker", module = "offloop._offloop", frozen)]
+pub(crate) struct PyWorker {
+    number: u32,
+    worker: Mutex<Worker<Order>>,
+    /// Jobs taken since the GIL was last let go.
+    jobs_in_hold: AtomicU32,
+    current: Mutex<Option<Current>>,
+}
+
+#[pymethods]
+impl PyWorker {
+    /// `"io-3"`: the thread is called `offloop-io-3`, and `job.where` says `thread:io-3`.
+    #[getter]
+    fn name(&self) -> String {
+        format!("io-{}", self.number)
+    }
+
+    /// Sends the last outcome home and waits for the next call: `(context, call, keywords)`, to
+    /// be run as `context.run(*call, **keywords)`. None when the thread has to end.
+    fn next(&self, py: Python<'_>) -> PyResult<Option<(Py<PyAny>, Py<PyTuple>, Option<Py<PyDict>>)>> {
+        self.send_last();
+        loop {
+            if self.jobs_in_hold.fetch_add(1, Ordering::Relaxed) >= JOBS_PER_HOLD {
+                self.jobs_in_hold.store(0, Ordering::Relaxed);
+                py.detach(|| ());
+            }
+            let taken = lock(&self.worker).try_take();
+            let Some((order, next)) = taken else {
+                self.jobs_in_hold.store(0, Ordering::Relaxed);
+                if py.detach(|| lock(&self.worker).wait()) {
+                    continue;
+                }
+                return Ok(None);
+            };
+            if next == Submitted::Hire {
+                hire(py);
+            }
+            if !order.parcel.ticket.begin(self.number) && matches!(order.job, OrderKind::Call { .. }) {
+                continue; // cancelled while it waited
+            }
+            let Order { job, parcel, door } = order;
+            match job {
+                OrderKind::CopyBody(response) => {
+                    deliver(parcel, &door, Ok(copied(py, *response)));
+                }
+                OrderKind::Call { task, context } => {
+                    if let Ok(function) = task.call.bind(py).get_item(0) {
+                        lock(&AT_WORK).insert(self.number, (function.unbind(), Instant::now()));
+                    }
+                    *lock(&self.current) = Some(Current { parcel, door, outcome: None });
+                    return Ok(Some((context, task.call, task.keywords)));
+                }
+            }
+        }
+    }
+
+    /// The call returned `value`.
+    fn done(&self, value: Py<PyAny>) {
+        self.set_outcome(Outcome::Object(value));
+    }
+
+    /// The call raised `error`; `traceback` begins in the user's function.
+    fn raised(
+        &self,
+        py: Python<'_>,
+        error: Bound<'_, PyAny>,
+        traceback: Option<Bound<'_, pyo3::types::PyTraceback>>,
+    ) {
+        let raised = if error.is_instance_of::<PyStopIteration>() {
+            // A StopIteration would end the awaiting coroutine instead of being raised in it.
+            let wrapped = PyRuntimeError::new_err("the offloaded function raised StopIteration");
+            wrapped.set_cause(py, Some(PyErr::from_value(error)));
+            wrapped
+        } else {
+            PyErr::from_value(error)
+        };
+        raised.set_traceback(py, traceback);
+        self.set_outcome(Outcome::Raised(raised));
+    }
+}
+
+impl PyWorker {
+    fn set_outcome(&self, outcome: Outcome) {
+        if let Some(current) = lock(&self.current).as_mut() {
+            current.outcome = Some(outcome);
+        }
+    }
+
+    fn send_last(&self) {
+        let finished = lock(&AT_WORK).remove(&self.number);
+        drop(finished);
+        let last = lock(&self.current).take();
+        if let Some(Current { parcel, door, outcome }) = last {
+            deliver(parcel, &door, Ok(outcome.unwrap_or(Outcome::Nothing)));
+        }
+    }
+}
+
+/// A response whose body is `bytes` already, copied without the GIL.
+fn copied(py: Python<'_>, response: Response) -> Outcome {
+    let body = response.body.clone();
+    let bytes = PyBytes::new_with(py, body.len(), |buffer| {
+        py.detach(|| buffer.copy_from_slice(&body));
+        Ok(())
+    });
+    let made = bytes.and_then(|bytes| {
+        Bound::new(py, PyResponse::with_content(py, response, bytes.unbind()))
+    });
+    match made {
+        Ok(response) => Outcome::Object(response.into_any().unbind()),
+        Err(error) => Outcome::Raised(error),
+    }
+}
+
+/// The Job of `function(*args, **kwargs)` in a worker thread; the function comes first in `call`.
+#[pyfunction]
+#[pyo3(signature = (*call, **keywords))]
+pub(crate) fn run(
+    py: Python<'_>,
+    call: Bound<'_, PyTuple>,
+    keywords: Option<Bound<'_, PyDict>>,
+) -> PyResult<PyJob> {
+    let function = call.get_item(0)?.unbind();
+    let task = Task { call: call.unbind(), keywords: keywords.map(Bound::unbind) };
+    PyJob::new(py, Label::Call(function), Work::Call(task))
+}
+
+/// Closes the pool: idle workers end, waiting calls are called off, running ones have `grace`.
+/// Returns what still runs then: `(function, thread, seconds)`.
+pub(crate) fn close(py: Python<'_>, grace: Duration) -> Vec<(String, String, f64)> {
+    for order in POOL.close() {
+        let error = Error::new(Kind::Closed, "the interpreter is exiting");
+        order.send(Err(error));
+    }
+    if py.detach(|| POOL.wait_until_empty(grace)) {
+        return Vec::new();
+    }
+    let stuck: Vec<_> = lock(&AT_WORK)
+        .iter()
+        .map(|(number, (function, since))| (function.clone_ref(py), *number, since.elapsed()))
+        .collect();
+    stuck
+        .into_iter()
+        .map(|(function, number, ran)| {
+            let name = qualified_name(function.bind(py));
+            (name, format!("offloop-io-{number}"), ran.as_secs_f64())
+        })
+        .collect()
+}
+
+/// Whether worker threads exist: a forked child would miss them.
+pub(crate) fn has_workers() -> bool {
+    HIRED.load(Ordering::Relaxed) > 0
+}
+
