@@ -1,6 +1,6 @@
 //! `Client`: checks what it is asked for and makes a Job of it.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,7 +32,7 @@ const MAX_BODY: usize = 64 * 1024 * 1024;
 pub(crate) struct PyClient {
     engine: Mutex<Option<fetch::Client>>,
     base_url: Option<Url>,
-    headers: HeaderMap,
+    headers: Arc<HeaderMap>,
     limits: RequestLimits,
 }
 
@@ -97,9 +97,9 @@ impl PyClient {
         }
         let options = Options { max_redirects, ..Options::default() };
         Ok(Self {
-            engine: Mutex::new(Some(fetch::Client::new(options).map_err(raise)?)),
+            engine: Mutex::new(Some(fetch::Client::new(options))),
             base_url: base_url.map(parse_url).transpose().map_err(raise)?,
-            headers: common,
+            headers: Arc::new(common),
             limits: RequestLimits {
                 timeout: timeout.timeout(Some(TOTAL_TIMEOUT))?,
                 max_body: max_body.max_body(Some(MAX_BODY))?,
@@ -196,15 +196,16 @@ impl PyClient {
         if let Some(params) = params {
             append_params(&mut url, params)?;
         }
-        let mut all = self.headers.clone();
+        let mut all = Arc::clone(&self.headers);
         if let Some(given) = given_headers {
-            replace(&mut all, headers::from_python(given)?);
+            replace(Arc::make_mut(&mut all), headers::from_python(given)?);
         }
         if let Some(basic) = take_user_info(&mut url) {
-            all.entry(AUTHORIZATION).or_insert(basic);
+            Arc::make_mut(&mut all).entry(AUTHORIZATION).or_insert(basic);
         }
         let body = content.map(body).transpose()?;
-        let label = Label::Request(method.clone(), Box::new(url.clone()));
+        let url = Arc::new(url);
+        let label = Label::Request(method.clone(), Arc::clone(&url));
         let request = Request {
             method,
             url,

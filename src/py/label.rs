@@ -1,5 +1,7 @@
 //! What a Job is called in its repr, in warnings and in asyncio's own messages.
 
+use std::sync::Arc;
+
 use http::Method;
 use offloop_core::fetch::{redacted, Url};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -9,7 +11,7 @@ use pyo3::prelude::*;
 /// The name of a Job's work; made into text only when somebody asks.
 pub(crate) enum Label {
     /// A request: method and URL, shown without its secrets.
-    Request(Method, Box<Url>),
+    Request(Method, Arc<Url>),
     /// A call of this function.
     Call(Py<PyAny>),
     /// Something that is always called the same.

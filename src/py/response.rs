@@ -1,11 +1,12 @@
 //! `Response`: what a fetch gives. Everything is there already; nothing has to be awaited.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{StatusCode, Version};
 use jiter::PythonParse;
-use offloop_core::fetch::{Response, redacted};
+use offloop_core::fetch::{Response, Url, redacted};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -18,11 +19,11 @@ use crate::headers::PyHeaders;
 pub(crate) struct PyResponse {
     status: StatusCode,
     version: Version,
-    url: offloop_core::fetch::Url,
+    url: Arc<Url>,
     elapsed: Duration,
     body: Bytes,
     /// The parts that become Python objects when they are first asked for.
-    headers: std::sync::Mutex<Option<http::HeaderMap>>,
+    headers: Mutex<Option<http::HeaderMap>>,
     headers_object: PyOnceLock<Py<PyHeaders>>,
     content: PyOnceLock<Py<PyBytes>>,
 }
@@ -35,7 +36,7 @@ impl PyResponse {
             url: response.url,
             elapsed: response.elapsed,
             body: response.body,
-            headers: std::sync::Mutex::new(Some(response.headers)),
+            headers: Mutex::new(Some(response.headers)),
             headers_object: PyOnceLock::new(),
             content: PyOnceLock::new(),
         }

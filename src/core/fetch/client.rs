@@ -1,17 +1,17 @@
-//! The client: two pools (http and https) over reqwest, and the loop that runs one request.
+//! The client: runs one request hop by hop, each through the lane of its scheme.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use rustls::ClientConfig;
-use tokio::sync::OnceCell;
+use url::Url;
 
-use super::failure;
+use super::answer::Answer;
+use super::plain::Plain;
 use super::redirect;
 use super::request::Request;
 use super::response::Response;
-use super::tls;
+use super::secure::Secure;
 use super::url::redacted;
 use crate::error::{Error, Kind, Phase};
 
@@ -48,19 +48,16 @@ pub struct Client {
 #[derive(Debug)]
 struct Inner {
     options: Options,
-    plain: reqwest::Client,
-    /// Made by the first https request, so that http needs no certificates.
-    tls: OnceCell<reqwest::Client>,
+    plain: Plain,
+    secure: Secure,
 }
 
 impl Client {
     /// A client without connections.
-    ///
-    /// # Errors
-    /// `Tls` when the cryptography cannot be set up.
-    pub fn new(options: Options) -> Result<Self, Error> {
-        let plain = build(&options, tls::without_trust()?)?;
-        Ok(Self { inner: Arc::new(Inner { options, plain, tls: OnceCell::new() }) })
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        let (plain, secure) = (Plain::new(&options), Secure::default());
+        Self { inner: Arc::new(Inner { options, plain, secure }) }
     }
 
     /// Sends `request`, follows redirects, reads the whole body.
@@ -68,133 +65,117 @@ impl Client {
     /// # Errors
     /// Any kind of a fetch; the message carries no secrets.
     pub async fn fetch(self, mut request: Request) -> Result<Response, Error> {
-        let started = Instant::now();
         let Some(timeout) = request.timeout else {
-            return self.hops(&mut request, started).await;
+            return self.inner.hops(&mut request).await;
         };
-        let shown = request.url.clone();
-        match tokio::time::timeout(timeout, self.hops(&mut request, started)).await {
+        let asked = Arc::clone(&request.url);
+        match tokio::time::timeout(timeout, self.inner.hops(&mut request)).await {
             Ok(outcome) => outcome,
             Err(_) => {
-                let shown = redacted(&shown);
-                let seconds = timeout.as_secs_f64();
-                let text = format!("{shown} took longer than {seconds} s in total");
+                let shown = redacted(&asked);
+                let text = format!("{shown} took longer than {} s in total", timeout.as_secs_f64());
                 Err(Error::new(Kind::TotalTimeout, text).at(shown))
             }
         }
     }
+}
 
-    async fn hops(&self, request: &mut Request, started: Instant) -> Result<Response, Error> {
-        let mut hops_left = self.inner.options.max_redirects;
+impl Inner {
+    async fn hops(&self, request: &mut Request) -> Result<Response, Error> {
+        let started = Instant::now();
+        let mut hops_left = self.options.max_redirects;
         loop {
-            let mut answer = self.send(request).await?;
-            let asked = request.url.clone();
+            let mut answer = if request.url.scheme() == "http" {
+                self.plain.send(request).await?
+            } else {
+                // Boxed, because it is far larger than the plain lane, which should not carry it.
+                Box::pin(self.secure.send(request, &self.options)).await?
+            };
+            let asked = Arc::clone(&request.url);
             if !redirect::advance(request, answer.status(), answer.headers())? {
                 let body = read_body(&mut answer, request.max_body, &asked).await?;
                 return Ok(Response {
                     status: answer.status(),
                     version: answer.version(),
-                    headers: std::mem::take(answer.headers_mut()),
+                    headers: answer.take_headers(),
                     url: asked,
                     body,
                     elapsed: started.elapsed(),
                 });
             }
             if hops_left == 0 {
-                let text = format!(
-                    "{} redirected more than {} times",
-                    redacted(&asked),
-                    self.inner.options.max_redirects
-                );
-                return Err(Error::new(Kind::TooManyRedirects, text).at(redacted(&asked)));
+                let shown = redacted(&asked);
+                let most = self.options.max_redirects;
+                let text = format!("{shown} redirected more than {most} times");
+                return Err(Error::new(Kind::TooManyRedirects, text).at(shown));
             }
             hops_left -= 1;
-            discard_body(answer).await;
+            discard_body(answer, &asked).await;
         }
     }
-
-    async fn send(&self, request: &Request) -> Result<reqwest::Response, Error> {
-        let client = if request.url.scheme() == "http" { &self.inner.plain } else { self.tls().await? };
-        let mut outgoing = reqwest::Request::new(request.method.clone(), request.url.clone());
-        outgoing.headers_mut().clone_from(&request.headers);
-        if let Some(body) = &request.body {
-            *outgoing.body_mut() = Some(body.clone().into());
-        }
-        let answer = client.execute(outgoing).await;
-        answer.map_err(|error| failure::name(&error, Phase::Head, &request.url))
-    }
-
-    async fn tls(&self) -> Result<&reqwest::Client, Error> {
-        let make = async || {
-            let options = self.inner.options.clone();
-            let built = tokio::task::spawn_blocking(move || build(&options, tls::with_system_trust()?));
-            built.await.map_err(|_| Error::new(Kind::Internal, "loading root certificates failed"))?
-        };
-        self.inner.tls.get_or_try_init(make).await
-    }
-}
-
-/// Engine only: redirects, retries, referer and proxies are policy, and policy is offloop's own.
-fn build(options: &Options, tls: ClientConfig) -> Result<reqwest::Client, Error> {
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .referer(false)
-        .no_proxy()
-        .http1_max_headers(256)
-        .connect_timeout(options.connect_timeout)
-        .pool_idle_timeout(options.idle_timeout)
-        .pool_max_idle_per_host(options.idle_per_host)
-        .build()
-        .map_err(|error| Error::new(Kind::Tls, format!("cannot build the HTTP engine: {error}")))
 }
 
 /// The body as one piece; a body that arrives in one chunk is not copied.
-async fn read_body(
-    answer: &mut reqwest::Response,
-    max_body: Option<usize>,
-    url: &url::Url,
-) -> Result<Bytes, Error> {
-    let limit = max_body.unwrap_or(usize::MAX);
-    let mut chunks = async || {
-        let chunk = answer.chunk().await;
-        chunk.map_err(|error| failure::name(&error, Phase::Body, url))
-    };
-    let Some(first) = chunks().await? else {
-        return Ok(Bytes::new());
-    };
-    let Some(second) = chunks().await? else {
-        return within(first, limit, url);
-    };
-    let mut whole = BytesMut::from(within(first, limit, url)?);
-    let mut next = Some(second);
-    while let Some(chunk) = next {
+async fn read_body(answer: &mut Answer, limit: Option<usize>, url: &Url) -> Result<Bytes, Error> {
+    let limit = limit.unwrap_or(usize::MAX);
+    let mut whole = Body::Empty;
+    while let Some(chunk) = answer.chunk(url).await? {
         if whole.len().saturating_add(chunk.len()) > limit {
-            return Err(too_large(limit, url));
+            let shown = redacted(url);
+            let text = format!("the body of {shown} is larger than max_body, {limit} bytes");
+            return Err(Error::new(Kind::BodyTooLarge, text).at(shown).during(Phase::Body));
         }
-        whole.extend_from_slice(&chunk);
-        next = chunks().await?;
+        whole.append(chunk);
     }
-    Ok(whole.freeze())
+    Ok(whole.into_bytes())
 }
 
-fn within(body: Bytes, limit: usize, url: &url::Url) -> Result<Bytes, Error> {
-    if body.len() > limit { Err(too_large(limit, url)) } else { Ok(body) }
+/// A body while it is being read.
+enum Body {
+    Empty,
+    One(Bytes),
+    Many(BytesMut),
 }
 
-fn too_large(limit: usize, url: &url::Url) -> Error {
-    let shown = redacted(url);
-    let text = format!("the body of {shown} is larger than max_body, {limit} bytes");
-    Error::new(Kind::BodyTooLarge, text).at(shown).during(Phase::Body)
+impl Body {
+    fn len(&self) -> usize {
+        match self {
+            Self::Empty => 0,
+            Self::One(chunk) => chunk.len(),
+            Self::Many(chunks) => chunks.len(),
+        }
+    }
+
+    fn append(&mut self, chunk: Bytes) {
+        *self = match std::mem::replace(self, Self::Empty) {
+            Self::Empty => Self::One(chunk),
+            Self::One(first) => {
+                let mut chunks = BytesMut::from(first);
+                chunks.extend_from_slice(&chunk);
+                Self::Many(chunks)
+            }
+            Self::Many(mut chunks) => {
+                chunks.extend_from_slice(&chunk);
+                Self::Many(chunks)
+            }
+        };
+    }
+
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Empty => Bytes::new(),
+            Self::One(chunk) => chunk,
+            Self::Many(chunks) => chunks.freeze(),
+        }
+    }
 }
 
 /// Lets a small body of a redirect pass, so that its connection can serve the next hop.
-async fn discard_body(mut answer: reqwest::Response) {
+async fn discard_body(mut answer: Answer, url: &Url) {
     /// Arbitrary: more than any honest redirect page, little enough to throw away.
     const ENOUGH: usize = 64 * 1024;
     let mut seen = 0;
-    while let Ok(Some(chunk)) = answer.chunk().await {
+    while let Ok(Some(chunk)) = answer.chunk(url).await {
         seen += chunk.len();
         if seen > ENOUGH {
             return;

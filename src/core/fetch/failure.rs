@@ -1,4 +1,4 @@
-//! What reqwest reports, named: by the types in its chain of causes, never by their text.
+//! What hyper and reqwest report, named: by the types in its chain of causes, never by their text.
 
 use std::error::Error as StdError;
 
@@ -7,10 +7,11 @@ use url::Url;
 use super::url::redacted;
 use crate::error::{Error, Kind, Phase};
 
-/// Names a failure of reqwest that happened during `phase` of a request to `url`.
-pub(super) fn name(failure: &reqwest::Error, phase: Phase, url: &Url) -> Error {
-    let kind = kind(failure, phase);
-    let phase = if failure.is_connect() { Phase::Connect } else { phase };
+/// Names a failure of an engine that happened during `phase` of a request to `url`.
+pub(super) fn name(failure: &(dyn StdError + 'static), phase: Phase, url: &Url) -> Error {
+    let engine = find::<reqwest::Error>(failure);
+    let phase = if engine.is_some_and(reqwest::Error::is_connect) { Phase::Connect } else { phase };
+    let kind = kind(failure, engine, phase);
     let shown = redacted(url);
     let text = format!("{} {shown}: {}", summary(kind), root_cause(failure));
     let mut error = Error::new(kind, text).at(shown).during(phase);
@@ -18,26 +19,25 @@ pub(super) fn name(failure: &reqwest::Error, phase: Phase, url: &Url) -> Error {
     error
 }
 
-fn kind(failure: &reqwest::Error, phase: Phase) -> Kind {
-    if failure.is_builder() {
-        return Kind::InvalidUrl;
-    }
+fn kind(
+    failure: &(dyn StdError + 'static),
+    engine: Option<&reqwest::Error>,
+    phase: Phase,
+) -> Kind {
     if find::<rustls::Error>(failure).is_some() {
         return Kind::Tls;
     }
-    if failure.is_connect() {
-        return match () {
-            () if failure.is_dns() => Kind::Dns,
-            () if failure.is_timeout() => Kind::ConnectTimeout,
-            () => Kind::Connect,
-        };
-    }
-    let cut = find::<hyper::Error>(failure).is_some_and(hyper::Error::is_incomplete_message)
-        || find::<std::io::Error>(failure)
-            .is_some_and(|error| error.kind() == std::io::ErrorKind::UnexpectedEof);
+    let cut = || {
+        find::<hyper::Error>(failure).is_some_and(hyper::Error::is_incomplete_message)
+            || find::<std::io::Error>(failure)
+                .is_some_and(|error| error.kind() == std::io::ErrorKind::UnexpectedEof)
+    };
     match phase {
-        Phase::Body if cut => Kind::TruncatedBody,
-        Phase::Connect | Phase::Head | Phase::Body => Kind::Protocol,
+        Phase::Connect if engine.is_some_and(reqwest::Error::is_dns) => Kind::Dns,
+        Phase::Connect if engine.is_some_and(reqwest::Error::is_timeout) => Kind::ConnectTimeout,
+        Phase::Connect => Kind::Connect,
+        Phase::Body if cut() => Kind::TruncatedBody,
+        Phase::Head | Phase::Body => Kind::Protocol,
     }
 }
 

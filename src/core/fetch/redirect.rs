@@ -4,6 +4,8 @@
 //! to a foreign origin everything but the allow-list is dropped for good: the headers of later
 //! hops are derived from those of the hop before, so nothing comes back on the way home.
 
+use std::sync::Arc;
+
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, IF_RANGE, LOCATION, RANGE, USER_AGENT,
 };
@@ -40,12 +42,12 @@ pub(super) fn advance(
         return Err(Error::new(Kind::InsecureRedirect, text).at(redacted(&request.url)));
     }
     if request.url.origin() != next.origin() {
-        request.headers = HARMLESS
+        let survivors = HARMLESS
             .iter()
-            .filter_map(|name| Some((name.clone(), request.headers.get(name)?.clone())))
-            .collect();
+            .filter_map(|name| Some((name.clone(), request.headers.get(name)?.clone())));
+        request.headers = Arc::new(survivors.collect());
     }
-    request.url = next;
+    request.url = Arc::new(next);
     Ok(true)
 }
 
@@ -90,8 +92,8 @@ mod tests {
         headers.insert(ACCEPT, HeaderValue::from_static("text/plain"));
         Request {
             method: Method::GET,
-            url: parse(url).unwrap(),
-            headers,
+            url: Arc::new(parse(url).unwrap()),
+            headers: Arc::new(headers),
             body: None,
             timeout: None,
             max_body: None,

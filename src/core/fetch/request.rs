@@ -1,5 +1,6 @@
 //! What is asked for: a request whose parts have been checked.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,9 +15,9 @@ pub struct Request {
     /// The method.
     pub method: Method,
     /// Absolute, http or https, without user info.
-    pub url: Url,
+    pub url: Arc<Url>,
     /// All headers besides those the protocol itself needs.
-    pub headers: HeaderMap,
+    pub headers: Arc<HeaderMap>,
     /// The body, if any.
     pub body: Option<Bytes>,
     /// For everything together, redirects and body included; `None` waits for ever.

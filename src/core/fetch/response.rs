@@ -1,5 +1,6 @@
 //! What came back: a response whose body is whole.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +17,7 @@ pub struct Response {
     /// The headers of the last hop.
     pub headers: HeaderMap,
     /// The URL that was dialled last.
-    pub url: Url,
+    pub url: Arc<Url>,
     /// The body.
     pub body: Bytes,
     /// From the start of the first hop to the last byte.

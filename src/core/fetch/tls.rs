@@ -15,11 +15,6 @@ pub fn bundled_roots_in_use() -> bool {
     BUNDLED.load(Ordering::Relaxed)
 }
 
-/// A configuration that trusts nobody, for clients that only ever speak http.
-pub(super) fn without_trust() -> Result<ClientConfig, Error> {
-    config(RootCertStore::empty())
-}
-
 /// A configuration that trusts the system's roots, else Mozilla's (crate `webpki-roots`).
 ///
 /// Reads files: call it where blocking is allowed.
