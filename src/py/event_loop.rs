@@ -28,9 +28,10 @@ use crate::doorbell::{LoopBell, Ringer};
 use crate::job::PyJob;
 use crate::outcome::{Landing, Outcome};
 
-/// What one turn of the loop may spend on callbacks before others get theirs. Arbitrary, but
-/// below the 5 ms of GIL switch interval, after which the loop would be late anyway.
-const TURN: Duration = Duration::from_millis(2);
+/// What one turn of the loop may spend on callbacks before others get theirs. Measured with 512
+/// fetches in flight beside a thread that computes: 1 ms keeps the loop's lag below 10 ms (p99),
+/// 2 ms and more does not, and none of them costs throughput.
+const TURN: Duration = Duration::from_millis(1);
 
 /// A finished operation on its way through the door: which flight it was, and its outcome.
 #[derive(Debug)]

@@ -259,7 +259,7 @@ fn copied(py: Python<'_>, response: Response) -> Outcome {
         Ok(())
     });
     let made = bytes.and_then(|bytes| {
-        Bound::new(py, PyResponse::with_content(py, response, bytes.unbind()))
+        Bound::new(py, PyResponse::with_content(response, bytes.unbind()))
     });
     match made {
         Ok(response) => Outcome::Object(response.into_any().unbind()),

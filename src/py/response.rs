@@ -9,9 +9,9 @@ use jiter::PythonParse;
 use offloop_core::fetch::{Response, Url, redacted};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyString};
 
+use crate::convert::lock;
 use crate::headers::PyHeaders;
 
 /// A response with its whole body.
@@ -22,10 +22,17 @@ pub(crate) struct PyResponse {
     url: Arc<Url>,
     elapsed: Duration,
     body: Bytes,
-    /// The parts that become Python objects when they are first asked for.
-    headers: Mutex<Option<http::HeaderMap>>,
-    headers_object: PyOnceLock<Py<PyHeaders>>,
-    content: PyOnceLock<Py<PyBytes>>,
+    /// The parts that become Python objects when they are first asked for. Not in a
+    /// `PyOnceLock`: filling one lets go of the GIL, which a busy thread then keeps for 5 ms.
+    made: Mutex<Made>,
+}
+
+#[derive(Default)]
+struct Made {
+    /// Moved into `headers` when that is made.
+    map: http::HeaderMap,
+    headers: Option<Py<PyHeaders>>,
+    content: Option<Py<PyBytes>>,
 }
 
 impl PyResponse {
@@ -36,21 +43,15 @@ impl PyResponse {
             url: response.url,
             elapsed: response.elapsed,
             body: response.body,
-            headers: Mutex::new(Some(response.headers)),
-            headers_object: PyOnceLock::new(),
-            content: PyOnceLock::new(),
+            made: Mutex::new(Made { map: response.headers, ..Made::default() }),
         }
     }
 
     /// A response whose body has been copied already; Rust's copy is let go.
-    pub(crate) fn with_content(
-        py: Python<'_>,
-        mut response: Response,
-        content: Py<PyBytes>,
-    ) -> Self {
+    pub(crate) fn with_content(mut response: Response, content: Py<PyBytes>) -> Self {
         response.body = Bytes::new();
         let made = Self::new(response);
-        let _ = made.content.set(py, content);
+        lock(&made.made).content = Some(content);
         made
     }
 }
@@ -93,18 +94,27 @@ impl PyResponse {
 
     /// The headers.
     #[getter]
-    fn headers<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyHeaders>> {
-        let made = self.headers_object.get_or_try_init(py, || {
-            let map = crate::convert::lock(&self.headers).take().unwrap_or_default();
-            Py::new(py, PyHeaders::new(map))
-        });
-        made.map(|headers| headers.bind(py))
+    fn headers(&self, py: Python<'_>) -> PyResult<Py<PyHeaders>> {
+        let mut made = lock(&self.made);
+        if let Some(headers) = &made.headers {
+            return Ok(headers.clone_ref(py));
+        }
+        let map = std::mem::take(&mut made.map);
+        drop(made);
+        let headers = Py::new(py, PyHeaders::new(map))?;
+        lock(&self.made).headers = Some(headers.clone_ref(py));
+        Ok(headers)
     }
 
     /// The body.
     #[getter]
-    fn content<'py>(&self, py: Python<'py>) -> &Bound<'py, PyBytes> {
-        self.content.get_or_init(py, || PyBytes::new(py, &self.body).unbind()).bind(py)
+    fn content<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        if let Some(content) = &lock(&self.made).content {
+            return content.bind(py).clone();
+        }
+        let content = PyBytes::new(py, &self.body);
+        lock(&self.made).content = Some(content.clone().unbind());
+        content
     }
 
     /// The charset of `text`: the one the server names if Python knows it, else UTF-8.

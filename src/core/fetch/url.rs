@@ -30,7 +30,7 @@ pub fn parse(text: &str) -> Result<Url, Error> {
     }
     let url = Url::parse(text).map_err(|error| invalid(text, &error.to_string()))?;
     if let Some(Host::Ipv4(address)) = url.host()
-        && address.to_string() != host
+        && host.parse() != Ok(address)
     {
         return Err(invalid(text, &format!("its host is a disguise of {address}")));
     }
