@@ -34,6 +34,32 @@ where
     Ok(handle()?.spawn(future).abort_handle())
 }
 
+/// Runs many futures for the price of one wake-up: the runtime's own thread spawns them.
+///
+/// # Errors
+/// As `spawn`.
+pub fn spawn_each<I>(futures: I) -> Result<(), Error>
+where
+    I: IntoIterator + Send + 'static,
+    I::IntoIter: Send,
+    I::Item: Future<Output = ()> + Send + 'static,
+{
+    spawn(async move {
+        for future in futures {
+            tokio::spawn(future);
+        }
+    })
+    .map(drop)
+}
+
+/// Starts the runtime if it has not been.
+///
+/// # Errors
+/// As `spawn`.
+pub fn start() -> Result<(), Error> {
+    handle().map(drop)
+}
+
 /// Fails in a forked child that inherited a running runtime.
 ///
 /// # Errors
@@ -65,7 +91,7 @@ fn handle() -> Result<&'static Handle, Error> {
     if let Some(handle) = HANDLE.get() {
         return Ok(handle);
     }
-    let started = start(threads_wanted())?;
+    let started = build(threads_wanted())?;
     Ok(HANDLE.get_or_init(|| started))
 }
 
@@ -74,7 +100,7 @@ fn threads_wanted() -> usize {
     asked.unwrap_or(1).clamp(1, 64)
 }
 
-fn start(threads: usize) -> Result<Handle, Error> {
+fn build(threads: usize) -> Result<Handle, Error> {
     let mut builder =
         if threads == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
     let runtime = builder

@@ -10,10 +10,10 @@
 //! reader is dropped, and with it everything that was still under way.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use offloop_core::bridge::{Door, Ticket};
+use offloop_core::bridge::{Departure, Door, Ticket, carry};
 use offloop_core::error::Error;
 use offloop_core::runtime;
 use pyo3::exceptions::PyNotImplementedError;
@@ -21,10 +21,10 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyWeakrefMethods, PyWeakrefReference};
 use slab::Slab;
-use tokio::task::AbortHandle;
 
 use crate::convert::{Imported, lock};
 use crate::doorbell::{LoopBell, Ringer};
+use crate::errors;
 use crate::job::PyJob;
 use crate::outcome::{Landing, Outcome};
 
@@ -45,10 +45,12 @@ pub(crate) type JobTicket = Ticket<Result<Outcome, Error>>;
 /// The door of one loop.
 pub(crate) type JobDoor = Door<Parcel, LoopBell>;
 
+/// One operation that has not been handed to the runtime yet.
+pub(crate) type JobDeparture = Departure<Outcome, Parcel, LoopBell>;
+
 /// One started Job.
 struct Flight {
-    /// Stops the work; `None` where a running call has to end by itself.
-    abort: Option<AbortHandle>,
+    ticket: Arc<JobTicket>,
     /// Keeps an awaited Job alive: asyncio holds tasks weakly, and they hold the Job.
     job: Option<Py<PyJob>>,
 }
@@ -60,11 +62,30 @@ pub(crate) struct Bridge {
     /// Address of the loop object: the key in `BRIDGES`, never dereferenced.
     address: usize,
     flights: Mutex<Slab<Flight>>,
+    lounge: Mutex<Lounge>,
     /// Fetched from the door, not yet settled. Touched by the loop's thread alone.
     inbox: Mutex<VecDeque<Parcel>>,
     /// Settled, callbacks not yet run. Touched by the loop's thread alone.
     ready: Mutex<VecDeque<Call>>,
 }
+
+/// Where operations wait for each other, so that a burst of starts wakes the runtime once.
+#[derive(Default)]
+struct Lounge {
+    departures: Vec<JobDeparture>,
+    /// An operation has been sent off alone since the loop's last turn: the next ones wait.
+    /// Cleared by `send_off`.
+    busy: bool,
+    /// A turn is under way, and will end with `send_off`.
+    in_turn: bool,
+    /// What calls `send_off` otherwise: made once, scheduled with `call_soon`.
+    call: Option<Py<PySendOff>>,
+    scheduled: bool,
+}
+
+/// So many operations are sent off together. Measured: a start that wakes the runtime alone costs
+/// two thread switches on a busy core, and beyond 32 there is nothing left to share.
+const BATCH: usize = 32;
 
 /// A callback that is due: the context it runs in, itself, and the Job it is about.
 pub(crate) struct Call {
@@ -114,6 +135,7 @@ fn find_or_open(running: &Bound<'_, PyAny>) -> PyResult<Arc<Bridge>> {
         event_loop: PyWeakrefReference::new(running)?.unbind(),
         address,
         flights: Mutex::default(),
+        lounge: Mutex::default(),
         inbox: Mutex::default(),
         ready: Mutex::default(),
     });
@@ -152,14 +174,60 @@ impl Bridge {
     }
 
     /// Registers a started Job; the slot names its flight.
-    pub(crate) fn depart(&self) -> usize {
-        lock(&self.flights).insert(Flight { abort: None, job: None })
+    pub(crate) fn board(&self, ticket: &Arc<JobTicket>) -> usize {
+        lock(&self.flights).insert(Flight { ticket: Arc::clone(ticket), job: None })
     }
 
-    /// Tells how the flight's work is stopped; nothing to tell when it has landed already.
-    pub(crate) fn abort_by(&self, slot: usize, abort: AbortHandle) {
-        if let Some(flight) = lock(&self.flights).get_mut(slot) {
-            flight.abort = Some(abort);
+    /// Hands an operation to the runtime: at once if it is alone, else with its companions.
+    pub(crate) fn depart(
+        self: &Arc<Self>,
+        py: Python<'_>,
+        departure: JobDeparture,
+    ) -> PyResult<()> {
+        let mut lounge = lock(&self.lounge);
+        if !lounge.busy && !lounge.in_turn {
+            lounge.busy = true;
+            drop(lounge);
+            return raise(py, runtime::spawn(carry(departure)).map(drop));
+        }
+        lounge.departures.push(departure);
+        if lounge.departures.len() >= BATCH {
+            let departures = std::mem::take(&mut lounge.departures);
+            drop(lounge);
+            return raise(py, runtime::spawn_each(departures.into_iter().map(carry)));
+        }
+        if lounge.in_turn || std::mem::replace(&mut lounge.scheduled, true) {
+            return Ok(());
+        }
+        let call = lounge.call.as_ref().map(|call| call.clone_ref(py));
+        drop(lounge);
+        let call = match call {
+            Some(call) => call,
+            None => {
+                let call = Py::new(py, PySendOff { bridge: Arc::downgrade(self) })?;
+                lock(&self.lounge).call = Some(call.clone_ref(py));
+                call
+            }
+        };
+        match self.event_loop(py) {
+            Some(event_loop) => {
+                event_loop.call_method1(intern!(py, "call_soon"), (call,)).map(drop)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Hands all waiting operations to the runtime.
+    fn send_off(&self) {
+        let mut lounge = lock(&self.lounge);
+        lounge.busy = false;
+        lounge.in_turn = false;
+        lounge.scheduled = false;
+        let departures = std::mem::take(&mut lounge.departures);
+        drop(lounge);
+        if !departures.is_empty() {
+            // The runtime was started before they came here: it cannot refuse.
+            let _ = runtime::spawn_each(departures.into_iter().map(carry));
         }
     }
 
@@ -176,7 +244,7 @@ impl Bridge {
     pub(crate) fn call_off(&self, slot: usize) {
         let flight = lock(&self.flights).try_remove(slot);
         if let Some(flight) = flight {
-            flight.stop();
+            flight.ticket.cancel();
         }
     }
 
@@ -220,28 +288,39 @@ impl Bridge {
         }
         let registered = {
             let mut bridges = lock(&BRIDGES);
-            let own = bridges.get(&self.address).is_some_and(|it| std::ptr::eq(&raw const **it, self));
+            let own =
+                bridges.get(&self.address).is_some_and(|it| std::ptr::eq(&raw const **it, self));
             if own { bridges.remove(&self.address) } else { None }
         };
         let parcels = self.door.queue.close();
         let flights = std::mem::take(&mut *lock(&self.flights));
         for (_, flight) in &flights {
-            flight.stop();
+            flight.ticket.cancel();
         }
+        let lounge = std::mem::take(&mut *lock(&self.lounge));
         let inbox = std::mem::take(&mut *lock(&self.inbox));
         let ready = std::mem::take(&mut *lock(&self.ready));
-        drop((registered, parcels, flights, inbox, ready));
+        drop((registered, parcels, flights, lounge, inbox, ready));
     }
 }
 
-impl Flight {
-    fn stop(&self) {
-        if let Some(abort) = &self.abort
-            && runtime::check_alive().is_ok()
-        {
-            abort.abort();
+/// `Bridge::send_off`, for `call_soon`.
+#[pyclass(name = "SendOff", module = "offloop._offloop", frozen)]
+pub(crate) struct PySendOff {
+    bridge: Weak<Bridge>,
+}
+
+#[pymethods]
+impl PySendOff {
+    fn __call__(&self) {
+        if let Some(bridge) = self.bridge.upgrade() {
+            bridge.send_off();
         }
     }
+}
+
+fn raise(py: Python<'_>, sent: Result<(), Error>) -> PyResult<()> {
+    sent.map_err(|error| errors::exception(py, &error))
 }
 
 /// The callbacks that are due, one after the other: what `drain` iterates over. Each iteration
@@ -265,6 +344,7 @@ impl PyReady {
             None => false,
         };
         *lock(&this.turn) = Some((Instant::now(), debug));
+        lock(&bridge.lounge).in_turn = true;
         Ok(slf.clone())
     }
 
@@ -285,15 +365,17 @@ impl PyReady {
                 call_soon(&event_loop, call)?;
             }
         }
+        self.bridge.send_off();
         Ok(None)
     }
 
-    /// Asks the loop for one more turn.
+    /// Ends the turn before all is done, and asks the loop for one more.
     fn ring(&self) {
         let more = !lock(&self.bridge.inbox).is_empty() || !lock(&self.bridge.ready).is_empty();
         if more {
             self.bridge.door.queue.ring();
         }
+        self.bridge.send_off();
     }
 
     /// The loop, or None when it is gone.

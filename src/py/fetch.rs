@@ -3,12 +3,12 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use base64::prelude::{BASE64_STANDARD as BASE64, Engine};
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method};
 use offloop_core::error::{Error, Kind};
 use offloop_core::fetch::{self, Options, Request, Url, parse_url};
-use base64::prelude::{BASE64_STANDARD as BASE64, Engine};
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -190,8 +190,8 @@ impl PyClient {
     ) -> PyResult<PyJob> {
         let raise = |error: Error| errors::exception(py, &error);
         let engine = lock(&self.engine).clone();
-        let engine = engine
-            .ok_or_else(|| raise(Error::new(Kind::Closed, "the client has been closed")))?;
+        let engine =
+            engine.ok_or_else(|| raise(Error::new(Kind::Closed, "the client has been closed")))?;
         let mut url = self.url(url)?;
         if let Some(params) = params {
             append_params(&mut url, params)?;

@@ -10,14 +10,8 @@ use pyo3::types::{PyBytes, PyList, PyMapping, PyString};
 use crate::errors;
 
 /// Values that no repr shows.
-const SECRET: [&str; 6] = [
-    "authorization",
-    "proxy-authorization",
-    "cookie",
-    "set-cookie",
-    "x-api-key",
-    "private-token",
-];
+const SECRET: [&str; 6] =
+    ["authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "private-token"];
 
 /// Headers of a response: a read-only mapping with case-insensitive names.
 #[pyclass(name = "Headers", module = "offloop", frozen, mapping)]
@@ -40,7 +34,8 @@ impl PyHeaders {
     pub(crate) fn charset(&self) -> Option<String> {
         let content_type = self.map.get(http::header::CONTENT_TYPE)?.to_str().ok()?;
         let mut parameters = content_type.split(';').skip(1).filter_map(|it| it.split_once('='));
-        let (_, value) = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("charset"))?;
+        let (_, value) =
+            parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("charset"))?;
         Some(value.trim().trim_matches('"').to_owned())
     }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use offloop_core::bridge::{Operation, Stage, Ticket, carry};
+use offloop_core::bridge::{Departure, Operation, Stage, Ticket};
 use offloop_core::error::Error;
 use offloop_core::runtime;
 use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyRuntimeWarning, PyStopIteration};
@@ -124,17 +124,21 @@ impl PyJob {
         drop(state);
         let is_call = matches!(work, Work::Call(_));
         let ticket = Arc::new(if is_call { Ticket::queued() } else { Ticket::running() });
-        let slot = bridge.depart();
+        let slot = bridge.board(&ticket);
         let parcel = Parcel { slot, ticket: Arc::clone(&ticket) };
         let launched = match work {
-            Work::Operation(operation) => take_off(&bridge, operation, parcel),
-            Work::Call(task) => task.submit(py, &bridge, parcel),
+            Work::Operation(operation) => take_off(py, &bridge, operation, parcel),
+            Work::Call(task) => {
+                task.submit(py, &bridge, parcel).map_err(|error| errors::exception(py, &error))
+            }
         };
         let phase = match launched {
-            Ok(()) => Phase::Pending(Pending { bridge, ticket, slot, since: Instant::now(), is_call }),
+            Ok(()) => {
+                Phase::Pending(Pending { bridge, ticket, slot, since: Instant::now(), is_call })
+            }
             Err(error) => {
                 bridge.call_off(slot);
-                Phase::Over(Settled::raised(py, &errors::exception(py, &error)), Some(bridge))
+                Phase::Over(Settled::raised(py, &error), Some(bridge))
             }
         };
         lock(&self.state).phase = phase;
@@ -251,11 +255,15 @@ impl PyJob {
 }
 
 /// Sends an operation off to the runtime.
-fn take_off(bridge: &Bridge, operation: Operation<Outcome>, parcel: Parcel) -> Result<(), Error> {
-    let (slot, ticket) = (parcel.slot, Arc::clone(&parcel.ticket));
-    let abort = runtime::spawn(carry(operation, ticket, Arc::clone(&bridge.door), parcel))?;
-    bridge.abort_by(slot, abort);
-    Ok(())
+fn take_off(
+    py: Python<'_>,
+    bridge: &Arc<Bridge>,
+    operation: Operation<Outcome>,
+    parcel: Parcel,
+) -> PyResult<()> {
+    runtime::start().map_err(|error| errors::exception(py, &error))?;
+    let (ticket, door) = (Arc::clone(&parcel.ticket), Arc::clone(&bridge.door));
+    bridge.depart(py, Departure { operation, ticket, door, parcel })
 }
 
 #[pymethods]
@@ -298,7 +306,9 @@ impl PyJob {
         traceback: Option<Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let error = match value.filter(|value| !value.is_none()) {
-            Some(value) if value.is_instance(exception).unwrap_or(false) => PyErr::from_value(value),
+            Some(value) if value.is_instance(exception).unwrap_or(false) => {
+                PyErr::from_value(value)
+            }
             Some(value) => PyErr::from_value(exception.call1((value,))?),
             None => PyErr::from_value(exception.clone()),
         };
@@ -339,15 +349,14 @@ impl PyJob {
                 drop(previous);
                 return Ok(true);
             }
-            Phase::Pending(pending) => {
-                pending.ticket.cancel();
-                Some((Arc::clone(&pending.bridge), pending.slot))
-            }
+            Phase::Pending(pending) => Some((Arc::clone(&pending.bridge), pending.slot)),
         };
         let previous = std::mem::replace(&mut state.cancel_message, msg);
         drop(state);
         drop(previous);
-        if let Some((bridge, slot)) = &bridge {
+        if let Some((bridge, slot)) = &bridge
+            && runtime::check_alive().is_ok()
+        {
             bridge.call_off(*slot);
         }
         Self::settle_cancelled(slf, bridge.as_ref().map(|(bridge, _)| bridge.as_ref()))?;
@@ -582,15 +591,10 @@ impl Drop for PyJob {
                         let settled = Settled::from_outcome(py, outcome);
                         self.report_unread(py, &settled, Some(&pending.bridge));
                     });
-                } else if runtime::check_alive().is_ok() {
-                    let stopped = if pending.is_call {
-                        pending.ticket.cancel_queued()
-                    } else {
-                        pending.ticket.cancel()
-                    };
-                    if stopped {
-                        pending.bridge.call_off(pending.slot);
-                    }
+                } else if runtime::check_alive().is_ok()
+                    && (!pending.is_call || pending.ticket.cancel_queued())
+                {
+                    pending.bridge.call_off(pending.slot);
                 }
             }
             Phase::Over(settled, bridge) => {

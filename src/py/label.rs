@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::Method;
-use offloop_core::fetch::{redacted, Url};
+use offloop_core::fetch::{Url, redacted};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;

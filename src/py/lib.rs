@@ -31,7 +31,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[pyo3::pymodule(gil_used = true)]
 mod _offloop {
     #[pymodule_export]
-    use super::event_loop::{PyReady, PyRinger};
+    use super::event_loop::{PyReady, PyRinger, PySendOff};
     #[pymodule_export]
     use super::fetch::PyClient;
     #[pymodule_export]

@@ -4,11 +4,11 @@
 //! [`PyWorker::next`], so that no Rust frame lies below user code (see `event_loop`). A worker
 //! keeps the GIL over several jobs when they are short, and waits without it.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex, Weak};
 use std::time::{Duration, Instant};
 
+use offloop_core::bridge::Bell;
 use offloop_core::error::{Error, Kind};
 use offloop_core::fetch::Response;
 use offloop_core::offload::{Pool, Submitted, Worker};
@@ -19,6 +19,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 
 use crate::convert::{Imported, copy_context, lock};
+use crate::doorbell::LoopBell;
 use crate::event_loop::{Bridge, JobDoor, Parcel};
 use crate::job::{PyJob, Work};
 use crate::label::{Label, qualified_name};
@@ -35,10 +36,11 @@ const JOBS_PER_HOLD: u32 = 8;
 
 static POOL: LazyLock<Arc<Pool<Order>>> = LazyLock::new(|| Arc::new(Pool::new(THREADS, QUEUE)));
 static HIRED: AtomicU32 = AtomicU32::new(0);
-/// What each worker runs now, for the report at exit.
-static AT_WORK: LazyLock<Mutex<HashMap<u32, (Py<PyAny>, Instant)>>> = LazyLock::new(Mutex::default);
+/// The desks of all workers, for the report at exit; at most `THREADS` of them live.
+static DESKS: Mutex<Vec<Weak<Desk>>> = Mutex::new(Vec::new());
 
 /// `function(*args, **kwargs)`, not yet started. The function is the first element of `call`.
+#[derive(Debug)]
 pub(crate) struct Task {
     call: Py<PyTuple>,
     keywords: Option<Py<PyDict>>,
@@ -58,7 +60,12 @@ enum OrderKind {
 
 impl Task {
     /// Queues the call, in a copy of the present context.
-    pub(crate) fn submit(self, py: Python<'_>, bridge: &Bridge, parcel: Parcel) -> Result<(), Error> {
+    pub(crate) fn submit(
+        self,
+        py: Python<'_>,
+        bridge: &Bridge,
+        parcel: Parcel,
+    ) -> Result<(), Error> {
         runtime::check_alive()?;
         let context = copy_context(py)
             .map_err(|error| Error::new(Kind::Internal, error.to_string()))?
@@ -111,8 +118,13 @@ fn hire(py: Python<'_>) {
     static HIRE: Imported = Imported::new("offloop.pools.thread", "hire");
     let number = HIRED.fetch_add(1, Ordering::Relaxed) + 1;
     let worker = Mutex::new(POOL.worker());
-    let desk = PyWorker { number, worker, jobs_in_hold: AtomicU32::new(0), current: Mutex::default() };
-    let hired = HIRE.load(py).and_then(|hire| hire.call1((desk,)));
+    let desk = Arc::new(Desk { number, current: Mutex::default() });
+    let mut desks = lock(&DESKS);
+    desks.retain(|desk| desk.strong_count() > 0);
+    desks.push(Arc::downgrade(&desk));
+    drop(desks);
+    let worker = PyWorker { worker, jobs_in_hold: AtomicU32::new(0), desk };
+    let hired = HIRE.load(py).and_then(|hire| hire.call1((worker,)));
     let Err(refusal) = hired else {
         return;
     };
@@ -135,31 +147,42 @@ impl Order {
         let Self { job, parcel, door } = self;
         // The call's objects go first, while they still have another owner in the worker's frame.
         drop(job);
-        deliver(parcel, &door, outcome);
+        drop(deliver(parcel, &door, outcome));
     }
 }
 
-fn deliver(parcel: Parcel, door: &JobDoor, outcome: Result<Outcome, Error>) {
-    if parcel.ticket.complete(outcome).is_ok() {
-        drop(door.queue.push(parcel));
-    }
+/// Sends an outcome home; gives the bell to ring, if it is this one's turn.
+fn deliver(
+    parcel: Parcel,
+    door: &JobDoor,
+    outcome: Result<Outcome, Error>,
+) -> Option<Bell<LoopBell>> {
+    parcel.ticket.complete(outcome).ok()?;
+    door.queue.push(parcel).ok()?
 }
 
 /// A call that a worker runs right now.
 struct Current {
     parcel: Parcel,
     door: Arc<JobDoor>,
-    outcome: Option<Outcome>,
+    task: Task,
+    result: Option<PyResult<Py<PyAny>>>,
+    since: Instant,
 }
 
-/// One worker thread's desk; used by that thread alone.
+/// What a worker has before it. Written by its own thread, read by the report at exit.
+struct Desk {
+    number: u32,
+    current: Mutex<Option<Current>>,
+}
+
+/// One worker thread; used by that thread alone.
 #[pyclass(name = "Worker", module = "offloop._offloop", frozen)]
 pub(crate) struct PyWorker {
-    number: u32,
     worker: Mutex<Worker<Order>>,
     /// Jobs taken since the GIL was last let go.
     jobs_in_hold: AtomicU32,
-    current: Mutex<Option<Current>>,
+    desk: Arc<Desk>,
 }
 
 #[pymethods]
@@ -167,22 +190,32 @@ impl PyWorker {
     /// `"io-3"`: the thread is called `offloop-io-3`, and `job.where` says `thread:io-3`.
     #[getter]
     fn name(&self) -> String {
-        format!("io-{}", self.number)
+        format!("io-{}", self.desk.number)
     }
 
     /// Sends the last outcome home and waits for the next call: `(context, call, keywords)`, to
     /// be run as `context.run(*call, **keywords)`. None when the thread has to end.
-    fn next(&self, py: Python<'_>) -> PyResult<Option<(Py<PyAny>, Py<PyTuple>, Option<Py<PyDict>>)>> {
-        self.send_last();
+    fn next(
+        &self,
+        py: Python<'_>,
+    ) -> PyResult<Option<(Py<PyAny>, Py<PyTuple>, Option<Py<PyDict>>)>> {
+        // Rung when the GIL is let go, or before user code runs: the loop could not run earlier.
+        let mut bell = self.send_last();
         loop {
             if self.jobs_in_hold.fetch_add(1, Ordering::Relaxed) >= JOBS_PER_HOLD {
                 self.jobs_in_hold.store(0, Ordering::Relaxed);
-                py.detach(|| ());
+                let bell = bell.take();
+                py.detach(|| drop(bell));
             }
             let taken = lock(&self.worker).try_take();
             let Some((order, next)) = taken else {
                 self.jobs_in_hold.store(0, Ordering::Relaxed);
-                if py.detach(|| lock(&self.worker).wait()) {
+                let bell = bell.take();
+                let more = py.detach(|| {
+                    drop(bell);
+                    lock(&self.worker).wait()
+                });
+                if more {
                     continue;
                 }
                 return Ok(None);
@@ -190,20 +223,23 @@ impl PyWorker {
             if next == Submitted::Hire {
                 hire(py);
             }
-            if !order.parcel.ticket.begin(self.number) && matches!(order.job, OrderKind::Call { .. }) {
+            if !order.parcel.ticket.begin(self.desk.number)
+                && matches!(order.job, OrderKind::Call { .. })
+            {
                 continue; // cancelled while it waited
             }
             let Order { job, parcel, door } = order;
             match job {
                 OrderKind::CopyBody(response) => {
-                    deliver(parcel, &door, Ok(copied(py, *response)));
+                    drop(deliver(parcel, &door, copied(py, *response)));
                 }
                 OrderKind::Call { task, context } => {
-                    if let Ok(function) = task.call.bind(py).get_item(0) {
-                        lock(&AT_WORK).insert(self.number, (function.unbind(), Instant::now()));
-                    }
-                    *lock(&self.current) = Some(Current { parcel, door, outcome: None });
-                    return Ok(Some((context, task.call, task.keywords)));
+                    let call = task.call.clone_ref(py);
+                    let keywords = task.keywords.as_ref().map(|keywords| keywords.clone_ref(py));
+                    let since = Instant::now();
+                    let current = Current { parcel, door, task, result: None, since };
+                    *lock(&self.desk.current) = Some(current);
+                    return Ok(Some((context, call, keywords)));
                 }
             }
         }
@@ -211,7 +247,7 @@ impl PyWorker {
 
     /// The call returned `value`.
     fn done(&self, value: Py<PyAny>) {
-        self.set_outcome(Outcome::Object(value));
+        self.set_result(Ok(value));
     }
 
     /// The call raised `error`; `traceback` begins in the user's function.
@@ -230,40 +266,36 @@ impl PyWorker {
             PyErr::from_value(error)
         };
         raised.set_traceback(py, traceback);
-        self.set_outcome(Outcome::Raised(raised));
+        self.set_result(Err(raised));
     }
 }
 
 impl PyWorker {
-    fn set_outcome(&self, outcome: Outcome) {
-        if let Some(current) = lock(&self.current).as_mut() {
-            current.outcome = Some(outcome);
+    fn set_result(&self, result: PyResult<Py<PyAny>>) {
+        if let Some(current) = lock(&self.desk.current).as_mut() {
+            current.result = Some(result);
         }
     }
 
-    fn send_last(&self) {
-        let finished = lock(&AT_WORK).remove(&self.number);
-        drop(finished);
-        let last = lock(&self.current).take();
-        if let Some(Current { parcel, door, outcome }) = last {
-            deliver(parcel, &door, Ok(outcome.unwrap_or(Outcome::Nothing)));
-        }
+    fn send_last(&self) -> Option<Bell<LoopBell>> {
+        let Current { parcel, door, task, result, .. } = lock(&self.desk.current).take()?;
+        let lost = || Err(PyRuntimeError::new_err("the call was left without a result"));
+        deliver(parcel, &door, Ok(Outcome::Called(result.unwrap_or_else(lost), task)))
     }
 }
 
 /// A response whose body is `bytes` already, copied without the GIL.
-fn copied(py: Python<'_>, response: Response) -> Outcome {
+fn copied(py: Python<'_>, response: Response) -> Result<Outcome, Error> {
     let body = response.body.clone();
     let bytes = PyBytes::new_with(py, body.len(), |buffer| {
         py.detach(|| buffer.copy_from_slice(&body));
         Ok(())
     });
-    let made = bytes.and_then(|bytes| {
-        Bound::new(py, PyResponse::with_content(response, bytes.unbind()))
-    });
+    let made =
+        bytes.and_then(|bytes| Bound::new(py, PyResponse::with_content(response, bytes.unbind())));
     match made {
-        Ok(response) => Outcome::Object(response.into_any().unbind()),
-        Err(error) => Outcome::Raised(error),
+        Ok(response) => Ok(Outcome::Object(response.into_any().unbind())),
+        Err(error) => Err(Error::new(Kind::Internal, format!("cannot copy the body: {error}"))),
     }
 }
 
@@ -290,21 +322,22 @@ pub(crate) fn close(py: Python<'_>, grace: Duration) -> Vec<(String, String, f64
     if py.detach(|| POOL.wait_until_empty(grace)) {
         return Vec::new();
     }
-    let stuck: Vec<_> = lock(&AT_WORK)
-        .iter()
-        .map(|(number, (function, since))| (function.clone_ref(py), *number, since.elapsed()))
-        .collect();
-    stuck
-        .into_iter()
-        .map(|(function, number, ran)| {
-            let name = qualified_name(function.bind(py));
-            (name, format!("offloop-io-{number}"), ran.as_secs_f64())
-        })
-        .collect()
+    let desks: Vec<_> = lock(&DESKS).iter().filter_map(Weak::upgrade).collect();
+    let stuck = desks.iter().filter_map(|desk| {
+        let current = lock(&desk.current);
+        let current = current.as_ref()?;
+        Some((current.task.call.clone_ref(py), desk.number, current.since.elapsed()))
+    });
+    let stuck: Vec<_> = stuck.collect();
+    let named = stuck.into_iter().map(|(call, number, ran)| {
+        let function = call.bind(py).get_item(0);
+        let name = function.map_or_else(|_| "call".to_owned(), |it| qualified_name(&it));
+        (name, format!("offloop-io-{number}"), ran.as_secs_f64())
+    });
+    named.collect()
 }
 
 /// Whether worker threads exist: a forked child would miss them.
 pub(crate) fn has_workers() -> bool {
     HIRED.load(Ordering::Relaxed) > 0
 }
-

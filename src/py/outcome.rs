@@ -4,7 +4,7 @@ use offloop_core::fetch::Response;
 use pyo3::prelude::*;
 
 use crate::event_loop::{Bridge, Parcel};
-use crate::offload;
+use crate::offload::{self, Task};
 use crate::response::PyResponse;
 
 /// Bodies above this are turned into `bytes` by a worker, because the loop's thread would be
@@ -20,8 +20,9 @@ pub(crate) enum Outcome {
     Response(Box<Response>),
     /// A Python object, made by a worker.
     Object(Py<PyAny>),
-    /// A Python exception, raised in a worker.
-    Raised(PyErr),
+    /// What a call returned or raised. The task comes along, so that function and arguments are
+    /// released by the loop's thread.
+    Called(PyResult<Py<PyAny>>, Task),
 }
 
 /// Where an outcome stands when it reaches the loop's thread.
@@ -54,7 +55,10 @@ impl Outcome {
                 Ok(Bound::new(py, PyResponse::new(*response))?.into_any().unbind())
             }
             Self::Object(object) => Ok(object),
-            Self::Raised(error) => Err(error),
+            Self::Called(result, task) => {
+                drop(task);
+                result
+            }
         }
     }
 }

@@ -34,26 +34,38 @@ impl<T, D: Doorbell> Door<T, D> {
     }
 }
 
-/// Runs `operation`, stores what becomes of it in `ticket` and pushes `parcel` through `door`.
+/// An operation about to be carried: everything its task owns.
+pub struct Departure<T, P, D: Doorbell> {
+    /// The work.
+    pub operation: Operation<T>,
+    /// Where its outcome goes, and what tells it to stop.
+    pub ticket: Arc<Ticket<Result<T, Error>>>,
+    /// The way home.
+    pub door: Arc<Door<P, D>>,
+    /// What is pushed through the door when the outcome is there.
+    pub parcel: P,
+}
+
+/// Runs the operation, stores what becomes of it in its ticket and pushes the parcel.
 ///
-/// A panic becomes an `Internal` error. Dropping the future at any point drops the operation;
-/// a ring that is owed is rung all the same.
-pub async fn carry<T, P, D>(
-    mut operation: Operation<T>,
-    ticket: Arc<Ticket<Result<T, Error>>>,
-    door: Arc<Door<P, D>>,
-    parcel: P,
-) where
-    D: Doorbell,
-{
+/// A panic becomes an `Internal` error. Cancelling the ticket, or dropping this future at any
+/// point, drops the operation; a ring that is owed is rung all the same.
+pub async fn carry<T, P, D: Doorbell>(departure: Departure<T, P, D>) {
+    let Departure { mut operation, ticket, door, parcel } = departure;
     let _under_way = UnderWay::enter(&door.under_way);
     let outcome = poll_fn(|context| {
+        if !ticket.watch(context.waker()) {
+            return Poll::Ready(None);
+        }
         let polled = catch_unwind(AssertUnwindSafe(|| operation.as_mut().poll(context)));
-        polled.unwrap_or_else(|payload| Poll::Ready(Err(Error::from_panic(payload.as_ref()))))
+        polled
+            .unwrap_or_else(|payload| Poll::Ready(Err(Error::from_panic(payload.as_ref()))))
+            .map(Some)
     })
     .await;
     drop(operation);
-    if ticket.complete(outcome).is_ok()
+    if let Some(outcome) = outcome
+        && ticket.complete(outcome).is_ok()
         && let Ok(Some(bell)) = door.queue.push(parcel)
     {
         ring_in_company(bell, &door.under_way).await;
@@ -104,10 +116,42 @@ mod tests {
         (Arc::new(Door::new(Counter::default())), Arc::new(Ticket::running()))
     }
 
+    fn depart(
+        work: impl Future<Output = Result<u8, Error>> + Send + 'static,
+        ticket: &TestTicket,
+        door: &TestDoor,
+    ) -> Departure<u8, usize, Counter> {
+        let (ticket, door) = (Arc::clone(ticket), Arc::clone(door));
+        Departure { operation: Box::pin(work), ticket, door, parcel: 1 }
+    }
+
+    #[tokio::test]
+    async fn cancelling_drops_the_operation_wherever_it_waits() {
+        struct Socket(Arc<AtomicUsize>);
+        impl Drop for Socket {
+            fn drop(&mut self) {
+                self.0.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        let closed = Arc::new(AtomicUsize::new(0));
+        let socket = Socket(Arc::clone(&closed));
+        let (door, ticket) = parts();
+        let work = async move {
+            let _socket = socket;
+            std::future::pending().await
+        };
+        let task = tokio::spawn(carry(depart(work, &ticket, &door)));
+        tokio::task::yield_now().await;
+        assert!(ticket.cancel());
+        task.await.unwrap();
+        assert_eq!(closed.load(Ordering::SeqCst), 1);
+        assert_eq!(door.under_way.load(Ordering::Relaxed), 0);
+    }
+
     #[tokio::test]
     async fn a_panic_becomes_an_internal_error() {
         let (door, ticket) = parts();
-        carry(Box::pin(async { panic!("ouch") }), Arc::clone(&ticket), Arc::clone(&door), 1).await;
+        carry(depart(async { panic!("ouch") }, &ticket, &door)).await;
         let error = ticket.take().unwrap().unwrap_err();
         assert_eq!(error.kind, Kind::Internal);
         assert!(error.message.contains("ouch"));
@@ -118,7 +162,7 @@ mod tests {
     async fn a_task_aborted_before_it_rings_rings_all_the_same() {
         let (door, ticket) = parts();
         door.under_way.store(100, Ordering::Relaxed); // crowded: the ring waits one turn
-        let task = carry(Box::pin(async { Ok(3) }), ticket, Arc::clone(&door), 1);
+        let task = carry(depart(async { Ok(3) }, &ticket, &door));
         let mut task = Box::pin(task);
         let first = poll_fn(|context| Poll::Ready(task.as_mut().poll(context))).await;
         assert!(first.is_pending(), "the ring is deferred");
@@ -132,9 +176,9 @@ mod tests {
     async fn a_burst_rings_once() {
         let (door, _) = parts();
         let crowd: Vec<_> = (0..100)
-            .map(|n| {
+            .map(|_| {
                 let ticket = Arc::new(Ticket::running());
-                tokio::spawn(carry(Box::pin(async { Ok(1u8) }), ticket, Arc::clone(&door), n))
+                tokio::spawn(carry(depart(async { Ok(1) }, &ticket, &door)))
             })
             .collect();
         for task in crowd {
@@ -150,7 +194,7 @@ mod tests {
     async fn an_outcome_nobody_wants_does_not_ring() {
         let (door, ticket) = parts();
         assert!(ticket.cancel());
-        carry(Box::pin(async { Ok(1) }), Arc::clone(&ticket), Arc::clone(&door), 1).await;
+        carry(depart(async { Ok(1) }, &ticket, &door)).await;
         assert_eq!(ticket.stage(), Stage::Cancelled);
         assert_eq!(door.queue.doorbell().0.load(Ordering::SeqCst), 0);
     }

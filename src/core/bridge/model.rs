@@ -181,6 +181,28 @@ fn cancel_against_complete() {
     });
 }
 
+/// The task's poll and the waiter's cancel: the task sees it, or is woken to see it.
+#[test]
+fn cancel_against_watch() {
+    struct Alarm(AtomicUsize);
+    impl std::task::Wake for Alarm {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    loom::model(|| {
+        let ticket = Arc::new(Ticket::<u8>::running());
+        let alarm = std::sync::Arc::new(Alarm(AtomicUsize::new(0)));
+        let task = {
+            let (ticket, alarm) = (Arc::clone(&ticket), std::sync::Arc::clone(&alarm));
+            thread::spawn(move || ticket.watch(&alarm.into()))
+        };
+        assert!(ticket.cancel());
+        let goes_to_sleep = task.join().unwrap();
+        assert_eq!(alarm.0.load(Ordering::SeqCst), usize::from(goes_to_sleep));
+    });
+}
+
 #[test]
 fn cancel_against_take() {
     loom::model(|| {

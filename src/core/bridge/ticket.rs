@@ -12,6 +12,7 @@
 //! is handed back to its maker, who drops it. Model-checked in `model.rs`.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Waker;
 
 use super::sync::{Mutex, lock};
 
@@ -42,20 +43,31 @@ enum State<T> {
 /// (`cancel`, `take`); no method holds the lock while foreign code runs.
 #[derive(Debug)]
 pub struct Ticket<T> {
-    state: Mutex<State<T>>,
+    inner: Mutex<Inner<T>>,
     /// Who works or worked on it; written by `begin`, for people to read, hence Relaxed.
     worker: AtomicU32,
+}
+
+#[derive(Debug)]
+struct Inner<T> {
+    state: State<T>,
+    /// Wakes the task that works on it, so that it learns of a `cancel`. Set by `watch`.
+    task: Option<Waker>,
 }
 
 impl<T> Ticket<T> {
     /// An operation that waits for a worker.
     pub fn queued() -> Self {
-        Self { state: Mutex::new(State::Queued), worker: AtomicU32::new(0) }
+        Self::in_state(State::Queued)
     }
 
     /// An operation that begins at once.
     pub fn running() -> Self {
-        Self { state: Mutex::new(State::Running), worker: AtomicU32::new(0) }
+        Self::in_state(State::Running)
+    }
+
+    fn in_state(state: State<T>) -> Self {
+        Self { inner: Mutex::new(Inner { state, task: None }), worker: AtomicU32::new(0) }
     }
 
     /// The number of the worker that took the operation up; 0 before.
@@ -65,7 +77,7 @@ impl<T> Ticket<T> {
 
     /// Where the operation stands now.
     pub fn stage(&self) -> Stage {
-        match *lock(&self.state) {
+        match lock(&self.inner).state {
             State::Queued => Stage::Queued,
             State::Running => Stage::Running,
             State::Done(_) | State::Taken | State::Left(_) => Stage::Done,
@@ -76,7 +88,8 @@ impl<T> Ticket<T> {
     /// Worker number `worker` takes the operation up; false when it was cancelled meanwhile.
     #[must_use]
     pub fn begin(&self, worker: u32) -> bool {
-        let mut state = lock(&self.state);
+        let mut inner = lock(&self.inner);
+        let state = &mut inner.state;
         let free = matches!(*state, State::Queued);
         if free {
             *state = State::Running;
@@ -87,7 +100,8 @@ impl<T> Ticket<T> {
 
     /// Leaves the outcome that was taken for a waiter who asks by himself.
     pub fn leave(&self, outcome: T) {
-        let mut state = lock(&self.state);
+        let mut inner = lock(&self.inner);
+        let state = &mut inner.state;
         if matches!(*state, State::Taken) {
             *state = State::Left(outcome);
         }
@@ -95,11 +109,12 @@ impl<T> Ticket<T> {
 
     /// The outcome that was left, once.
     pub fn collect(&self) -> Option<T> {
-        let mut state = lock(&self.state);
+        let mut inner = lock(&self.inner);
+        let state = &mut inner.state;
         if !matches!(*state, State::Left(_)) {
             return None;
         }
-        match std::mem::replace(&mut *state, State::Taken) {
+        match std::mem::replace(state, State::Taken) {
             State::Left(outcome) => Some(outcome),
             _ => None,
         }
@@ -107,10 +122,23 @@ impl<T> Ticket<T> {
 
     /// A second leg: the outcome that has been taken is handed to somebody who finishes it.
     pub fn reopen(&self) {
-        let mut state = lock(&self.state);
+        let mut inner = lock(&self.inner);
+        let state = &mut inner.state;
         if matches!(*state, State::Taken) {
             *state = State::Running;
         }
+    }
+
+    /// The task that works on it asks to be woken by a `cancel`; false when there was one.
+    pub fn watch(&self, task: &Waker) -> bool {
+        let mut inner = lock(&self.inner);
+        if matches!(inner.state, State::Cancelled) {
+            return false;
+        }
+        if !inner.task.as_ref().is_some_and(|known| known.will_wake(task)) {
+            inner.task = Some(task.clone());
+        }
+        true
     }
 
     /// Stores the outcome.
@@ -118,7 +146,8 @@ impl<T> Ticket<T> {
     /// # Errors
     /// Gives the outcome back when nobody wants it any more.
     pub fn complete(&self, outcome: T) -> Result<(), T> {
-        let mut state = lock(&self.state);
+        let mut inner = lock(&self.inner);
+        let state = &mut inner.state;
         match *state {
             State::Queued | State::Running => {
                 *state = State::Done(outcome);
@@ -130,19 +159,24 @@ impl<T> Ticket<T> {
 
     /// Calls the operation off unless its outcome has been taken; true when it is called off.
     pub fn cancel(&self) -> bool {
-        let mut state = lock(&self.state);
-        if matches!(*state, State::Taken | State::Left(_) | State::Cancelled) {
+        let mut inner = lock(&self.inner);
+        if matches!(inner.state, State::Taken | State::Left(_) | State::Cancelled) {
             return false;
         }
-        let unwanted = std::mem::replace(&mut *state, State::Cancelled);
-        drop(state);
+        let unwanted = std::mem::replace(&mut inner.state, State::Cancelled);
+        let task = inner.task.take();
+        drop(inner);
         drop(unwanted);
+        if let Some(task) = task {
+            task.wake();
+        }
         true
     }
 
     /// Calls the operation off only if no worker has taken it up.
     pub fn cancel_queued(&self) -> bool {
-        let mut state = lock(&self.state);
+        let mut inner = lock(&self.inner);
+        let state = &mut inner.state;
         let waiting = matches!(*state, State::Queued);
         if waiting {
             *state = State::Cancelled;
@@ -152,7 +186,8 @@ impl<T> Ticket<T> {
 
     /// Undoes `reopen`: nobody could be found for the second leg.
     pub fn retake(&self) {
-        let mut state = lock(&self.state);
+        let mut inner = lock(&self.inner);
+        let state = &mut inner.state;
         if matches!(*state, State::Running) {
             *state = State::Taken;
         }
@@ -160,11 +195,12 @@ impl<T> Ticket<T> {
 
     /// The outcome as it comes in, once.
     pub fn take(&self) -> Option<T> {
-        let mut state = lock(&self.state);
+        let mut inner = lock(&self.inner);
+        let state = &mut inner.state;
         if !matches!(*state, State::Done(_)) {
             return None;
         }
-        match std::mem::replace(&mut *state, State::Taken) {
+        match std::mem::replace(state, State::Taken) {
             State::Done(outcome) => Some(outcome),
             _ => None,
         }

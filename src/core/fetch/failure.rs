@@ -19,11 +19,7 @@ pub(super) fn name(failure: &(dyn StdError + 'static), phase: Phase, url: &Url) 
     error
 }
 
-fn kind(
-    failure: &(dyn StdError + 'static),
-    engine: Option<&reqwest::Error>,
-    phase: Phase,
-) -> Kind {
+fn kind(failure: &(dyn StdError + 'static), engine: Option<&reqwest::Error>, phase: Phase) -> Kind {
     if find::<rustls::Error>(failure).is_some() {
         return Kind::Tls;
     }

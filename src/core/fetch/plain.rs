@@ -55,7 +55,8 @@ impl Plain {
                 Ok(response) => return Ok(self.answer(response, connection, authority)),
                 Err(mut failed) => {
                     let unsent = failed.take_message().is_some();
-                    let silent = failed.error().is_incomplete_message() || failed.error().is_closed();
+                    let silent =
+                        failed.error().is_incomplete_message() || failed.error().is_closed();
                     if !unsent && !(silent && request.method.is_idempotent()) {
                         return Err(failure::name(failed.error(), Phase::Head, &request.url));
                     }
@@ -66,7 +67,8 @@ impl Plain {
         let mut connection = self.connect(&request.url, authority).await?;
         let head = head(request, &connection.host)?;
         let response = connection.sender.send_request(head).await;
-        let response = response.map_err(|error| failure::name(&error, Phase::Head, &request.url))?;
+        let response =
+            response.map_err(|error| failure::name(&error, Phase::Head, &request.url))?;
         Ok(self.answer(response, connection, authority))
     }
 

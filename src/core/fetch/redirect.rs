@@ -137,7 +137,8 @@ mod tests {
 
     #[test]
     fn a_location_that_is_no_honest_url_is_refused() {
-        for bad in ["http://u:p@b.example/", "ftp://b.example/", "http://0x7f.1/", "/a b", "\\\\b"] {
+        for bad in ["http://u:p@b.example/", "ftp://b.example/", "http://0x7f.1/", "/a b", "\\\\b"]
+        {
             let error = hop(&mut request("http://a.example/"), 302, bad).unwrap_err();
             assert_eq!(error.kind, Kind::InvalidRedirect, "{bad}");
         }

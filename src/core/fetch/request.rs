@@ -38,7 +38,10 @@ pub fn header(name: &[u8], value: &[u8]) -> Result<(HeaderName, HeaderValue), Er
         Error::new(Kind::InvalidHeader, format!("{shown:?} is not a header name"))
     })?;
     let value = HeaderValue::from_bytes(value).map_err(|_| {
-        Error::new(Kind::InvalidHeader, format!("the value of header {checked} has a control character"))
+        Error::new(
+            Kind::InvalidHeader,
+            format!("the value of header {checked} has a control character"),
+        )
     })?;
     Ok((checked, value))
 }
