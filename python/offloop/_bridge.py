@@ -8,6 +8,7 @@ their stacks, and a Rust frame in the way would abort the process.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sys
 import threading
@@ -41,14 +42,14 @@ def ring_loop(ringer: Ringer, loop: asyncio.AbstractEventLoop, ready: Ready) -> 
     """Wake a loop that cannot watch a descriptor: by a thread, once per burst."""
 
     def listen(ready: Ready) -> None:
-        while ringer.wait():
+        while True:
+            rung = ringer.wait()
             loop = ready.event_loop()
-            if loop is None:
+            if loop is None or loop.is_closed():
                 return
-            try:
-                loop.call_soon_threadsafe(drain, ready)
-            except RuntimeError:  # the loop has closed
-                return
+            if rung:
+                with contextlib.suppress(RuntimeError):  # it closes at this very moment
+                    loop.call_soon_threadsafe(drain, ready)
             del loop
 
     name = f"offloop-ring-{id(loop):x}"
@@ -81,9 +82,10 @@ class JobFuture(asyncio.Future[T]):
         return super().__repr__() if self._job is None else repr(self._job)
 
     def __del__(self) -> None:
-        if self._job is not None and not self.done():
-            self._job.cancel()
-        super().__del__()  # type: ignore[misc]
+        # The Job is let go, and is cancelled with its last reference.
+        if self._job is not None and self._follower is not None and not self.done():
+            self._job.remove_done_callback(self._follower)
+        super().__del__()
 
 
 class _Follower:

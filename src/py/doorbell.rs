@@ -5,6 +5,7 @@
 //! another file.
 
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use offloop_core::bridge::Doorbell;
 
@@ -50,39 +51,24 @@ impl Doorbell for LoopBell {
     }
 }
 
-impl Drop for LoopBell {
-    fn drop(&mut self) {
-        if let Some(ringer) = self.ringer.get() {
-            ringer.dismiss();
-        }
-    }
-}
-
 /// Where rings wait for a thread that passes them on.
 #[derive(Debug, Default)]
 pub(crate) struct Ringer {
-    /// (rung since the last `wait`, nobody will ring again)
-    state: Mutex<(bool, bool)>,
+    /// Rung since the last `wait`.
+    rung: Mutex<bool>,
     changed: Condvar,
 }
 
 impl Ringer {
     fn ring(&self) {
-        lock(&self.state).0 = true;
+        *lock(&self.rung) = true;
         self.changed.notify_one();
     }
 
-    fn dismiss(&self) {
-        lock(&self.state).1 = true;
-        self.changed.notify_one();
-    }
-
-    /// True at a ring, false when no more can come.
-    pub(crate) fn wait(&self) -> bool {
-        let quiet = |state: &mut (bool, bool)| !state.0 && !state.1;
-        let waited = self.changed.wait_while(lock(&self.state), quiet);
-        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut state.0)
+    /// True at a ring, false when none came within `limit`.
+    pub(crate) fn wait(&self, limit: Duration) -> bool {
+        let waited = self.changed.wait_timeout_while(lock(&self.rung), limit, |rung| !*rung);
+        std::mem::take(&mut *waited.unwrap_or_else(PoisonError::into_inner).0)
     }
 }
 

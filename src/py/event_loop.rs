@@ -13,7 +13,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, LazyLock, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use offloop_core::bridge::{Departure, Door, Ticket, carry};
+use offloop_core::bridge::{Carry, Door, Ticket};
 use offloop_core::error::Error;
 use offloop_core::runtime;
 use pyo3::exceptions::PyNotImplementedError;
@@ -41,12 +41,12 @@ pub(crate) struct Parcel {
 }
 
 /// One Job's state, shared with whoever runs it.
-pub(crate) type JobTicket = Ticket<Result<Outcome, Error>>;
+pub(crate) type JobTicket = Ticket<Result<Outcome, Box<Error>>>;
 /// The door of one loop.
 pub(crate) type JobDoor = Door<Parcel, LoopBell>;
 
 /// One operation that has not been handed to the runtime yet.
-pub(crate) type JobDeparture = Departure<Outcome, Parcel, LoopBell>;
+pub(crate) type Departure = Carry<Outcome, Parcel, LoopBell>;
 
 /// One started Job.
 struct Flight {
@@ -72,7 +72,7 @@ pub(crate) struct Bridge {
 /// Where operations wait for each other, so that a burst of starts wakes the runtime once.
 #[derive(Default)]
 struct Lounge {
-    departures: Vec<JobDeparture>,
+    departures: Vec<Departure>,
     /// An operation has been sent off alone since the loop's last turn: the next ones wait.
     /// Cleared by `send_off`.
     busy: bool,
@@ -179,22 +179,18 @@ impl Bridge {
     }
 
     /// Hands an operation to the runtime: at once if it is alone, else with its companions.
-    pub(crate) fn depart(
-        self: &Arc<Self>,
-        py: Python<'_>,
-        departure: JobDeparture,
-    ) -> PyResult<()> {
+    pub(crate) fn depart(self: &Arc<Self>, py: Python<'_>, departure: Departure) -> PyResult<()> {
         let mut lounge = lock(&self.lounge);
         if !lounge.busy && !lounge.in_turn {
             lounge.busy = true;
             drop(lounge);
-            return raise(py, runtime::spawn(carry(departure)).map(drop));
+            return raise(py, runtime::spawn(departure).map(drop));
         }
         lounge.departures.push(departure);
         if lounge.departures.len() >= BATCH {
             let departures = std::mem::take(&mut lounge.departures);
             drop(lounge);
-            return raise(py, runtime::spawn_each(departures.into_iter().map(carry)));
+            return raise(py, runtime::spawn_each(departures));
         }
         if lounge.in_turn || std::mem::replace(&mut lounge.scheduled, true) {
             return Ok(());
@@ -227,7 +223,7 @@ impl Bridge {
         drop(lounge);
         if !departures.is_empty() {
             // The runtime was started before they came here: it cannot refuse.
-            let _ = runtime::spawn_each(departures.into_iter().map(carry));
+            let _ = runtime::spawn_each(departures);
         }
     }
 
@@ -407,8 +403,9 @@ pub(crate) struct PyRinger {
 
 #[pymethods]
 impl PyRinger {
-    /// Sleeps until the bell rings (True) or nobody can ring it any more (False).
+    /// Sleeps until the bell rings (True), or half a second: time to see whether the loop, which
+    /// has no reader to tell of its end, has closed.
     fn wait(&self, py: Python<'_>) -> bool {
-        py.detach(|| self.ringer.wait())
+        py.detach(|| self.ringer.wait(Duration::from_millis(500)))
     }
 }

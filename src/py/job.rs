@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use offloop_core::bridge::{Departure, Operation, Stage, Ticket};
+use offloop_core::bridge::{Carry, Operation, Stage, Ticket};
 use offloop_core::error::Error;
 use offloop_core::runtime;
 use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyRuntimeWarning, PyStopIteration};
@@ -145,7 +145,10 @@ impl PyJob {
     }
 
     /// The loop's thread hands over the outcome; returns the callbacks that are due.
-    pub(crate) fn settle(job: &Bound<'_, Self>, outcome: Result<Outcome, Error>) -> Vec<Callback> {
+    pub(crate) fn settle(
+        job: &Bound<'_, Self>,
+        outcome: Result<Outcome, Box<Error>>,
+    ) -> Vec<Callback> {
         let (py, this) = (job.py(), job.get());
         let settled = Settled::from_outcome(py, outcome);
         this.set_settled(settled)
@@ -263,7 +266,7 @@ fn take_off(
 ) -> PyResult<()> {
     runtime::start().map_err(|error| errors::exception(py, &error))?;
     let (ticket, door) = (Arc::clone(&parcel.ticket), Arc::clone(&bridge.door));
-    bridge.depart(py, Departure { operation, ticket, door, parcel })
+    bridge.depart(py, Carry::new(operation, ticket, door, parcel))
 }
 
 #[pymethods]
@@ -412,6 +415,9 @@ impl PyJob {
             Phase::Pending(pending) => {
                 let first = state.callbacks.is_empty();
                 let keep = first.then(|| (Arc::clone(&pending.bridge), pending.slot));
+                if first {
+                    state.callbacks = Vec::with_capacity(1); // a second one is rare
+                }
                 state.callbacks.push(due);
                 drop(state);
                 if let Some((bridge, slot)) = keep {
@@ -493,6 +499,11 @@ impl PyJob {
     #[setter]
     fn set__asyncio_future_blocking(&self, value: bool) {
         self.blocking.store(value, Ordering::Relaxed);
+    }
+
+    /// asyncio's gather asks its children for this.
+    fn _make_cancelled_error(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        Ok(self.cancelled_error(py, None)?.into_value(py).into_any())
     }
 
     #[getter]

@@ -22,11 +22,6 @@ mod outcome;
 mod response;
 mod settled;
 
-/// Most of what Rust allocates for a request is freed by another thread than the one that made
-/// it; mimalloc is made for that (docs/decisions/0006).
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// What Python sees of the Rust side; private to the package `offloop`.
 #[pyo3::pymodule(gil_used = true)]
 mod _offloop {

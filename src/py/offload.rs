@@ -134,7 +134,7 @@ fn hire(py: Python<'_>) {
     for order in POOL.take_all() {
         let mut error = Error::new(Kind::Resources, format!("cannot start a thread: {refusal}"));
         error.errno = Some(EAGAIN);
-        order.send(Err(error));
+        order.send(Err(Box::new(error)));
     }
 }
 
@@ -143,7 +143,7 @@ const EAGAIN: i32 = 11;
 
 impl Order {
     /// Sends the outcome home; dropped where the loop has closed.
-    fn send(self, outcome: Result<Outcome, Error>) {
+    fn send(self, outcome: Result<Outcome, Box<Error>>) {
         let Self { job, parcel, door } = self;
         // The call's objects go first, while they still have another owner in the worker's frame.
         drop(job);
@@ -155,7 +155,7 @@ impl Order {
 fn deliver(
     parcel: Parcel,
     door: &JobDoor,
-    outcome: Result<Outcome, Error>,
+    outcome: Result<Outcome, Box<Error>>,
 ) -> Option<Bell<LoopBell>> {
     parcel.ticket.complete(outcome).ok()?;
     door.queue.push(parcel).ok()?
@@ -280,12 +280,12 @@ impl PyWorker {
     fn send_last(&self) -> Option<Bell<LoopBell>> {
         let Current { parcel, door, task, result, .. } = lock(&self.desk.current).take()?;
         let lost = || Err(PyRuntimeError::new_err("the call was left without a result"));
-        deliver(parcel, &door, Ok(Outcome::Called(result.unwrap_or_else(lost), task)))
+        deliver(parcel, &door, Ok(Outcome::Called(Box::new((result.unwrap_or_else(lost), task)))))
     }
 }
 
 /// A response whose body is `bytes` already, copied without the GIL.
-fn copied(py: Python<'_>, response: Response) -> Result<Outcome, Error> {
+fn copied(py: Python<'_>, response: Response) -> Result<Outcome, Box<Error>> {
     let body = response.body.clone();
     let bytes = PyBytes::new_with(py, body.len(), |buffer| {
         py.detach(|| buffer.copy_from_slice(&body));
@@ -295,7 +295,10 @@ fn copied(py: Python<'_>, response: Response) -> Result<Outcome, Error> {
         bytes.and_then(|bytes| Bound::new(py, PyResponse::with_content(response, bytes.unbind())));
     match made {
         Ok(response) => Ok(Outcome::Object(response.into_any().unbind())),
-        Err(error) => Err(Error::new(Kind::Internal, format!("cannot copy the body: {error}"))),
+        Err(error) => {
+            let text = format!("cannot copy the body: {error}");
+            Err(Box::new(Error::new(Kind::Internal, text)))
+        }
     }
 }
 
@@ -317,7 +320,7 @@ pub(crate) fn run(
 pub(crate) fn close(py: Python<'_>, grace: Duration) -> Vec<(String, String, f64)> {
     for order in POOL.close() {
         let error = Error::new(Kind::Closed, "the interpreter is exiting");
-        order.send(Err(error));
+        order.send(Err(Box::new(error)));
     }
     if py.detach(|| POOL.wait_until_empty(grace)) {
         return Vec::new();

@@ -22,7 +22,7 @@ pub(crate) enum Outcome {
     Object(Py<PyAny>),
     /// What a call returned or raised. The task comes along, so that function and arguments are
     /// released by the loop's thread.
-    Called(PyResult<Py<PyAny>>, Task),
+    Called(Box<(PyResult<Py<PyAny>>, Task)>),
 }
 
 /// Where an outcome stands when it reaches the loop's thread.
@@ -55,7 +55,8 @@ impl Outcome {
                 Ok(Bound::new(py, PyResponse::new(*response))?.into_any().unbind())
             }
             Self::Object(object) => Ok(object),
-            Self::Called(result, task) => {
+            Self::Called(called) => {
+                let (result, task) = *called;
                 drop(task);
                 result
             }

@@ -38,7 +38,7 @@ pub(crate) fn as_raised(
 }
 
 impl Settled {
-    pub(crate) fn from_outcome(py: Python<'_>, outcome: Result<Outcome, Error>) -> Self {
+    pub(crate) fn from_outcome(py: Python<'_>, outcome: Result<Outcome, Box<Error>>) -> Self {
         match outcome {
             Ok(outcome) => match outcome.into_python(py) {
                 Ok(value) => Self::Value(value),

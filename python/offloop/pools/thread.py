@@ -36,10 +36,7 @@ def work(worker: Worker) -> None:
     while (order := worker.next()) is not None:
         context, call, keywords = order
         try:
-            if keywords is None:
-                value = context.run(*call)
-            else:
-                value = context.run(*call, **keywords)
+            value = context.run(*call) if keywords is None else context.run(*call, **keywords)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the awaiter gets it
             # This frame is left out of the traceback; if it is alone, the call itself failed.
             traceback = error.__traceback__

@@ -13,6 +13,6 @@ mod ticket;
 mod model;
 
 #[cfg(not(offloop_loom))]
-pub use carry::{Departure, Door, Operation, carry};
+pub use carry::{Carry, Door, Operation};
 pub use queue::{Bell, Doorbell, Queue};
 pub use ticket::{Stage, Ticket};

@@ -23,18 +23,23 @@ fn kind(failure: &(dyn StdError + 'static), engine: Option<&reqwest::Error>, pha
     if find::<rustls::Error>(failure).is_some() {
         return Kind::Tls;
     }
-    let cut = || {
-        find::<hyper::Error>(failure).is_some_and(hyper::Error::is_incomplete_message)
-            || find::<std::io::Error>(failure)
-                .is_some_and(|error| error.kind() == std::io::ErrorKind::UnexpectedEof)
-    };
     match phase {
         Phase::Connect if engine.is_some_and(reqwest::Error::is_dns) => Kind::Dns,
         Phase::Connect if engine.is_some_and(reqwest::Error::is_timeout) => Kind::ConnectTimeout,
         Phase::Connect => Kind::Connect,
-        Phase::Body if cut() => Kind::TruncatedBody,
+        Phase::Body if is_cut(failure) => Kind::TruncatedBody,
         Phase::Head | Phase::Body => Kind::Protocol,
     }
+}
+
+/// Whether the peer closed or reset the connection in the middle of a message.
+pub(super) fn is_cut(failure: &(dyn StdError + 'static)) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    find::<hyper::Error>(failure)
+        .is_some_and(|error| error.is_incomplete_message() || error.is_closed())
+        || find::<std::io::Error>(failure).is_some_and(|error| {
+            matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+        })
 }
 
 fn summary(kind: Kind) -> &'static str {

@@ -1,0 +1,61 @@
+"""What all tests share: the kinds of event loop, and the servers."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, TypeVar
+
+import pytest
+from servers import Server, serve
+
+T = TypeVar("T")
+Run = Callable[[Coroutine[Any, Any, T]], T]
+
+try:
+    import uvloop
+except ImportError:  # Windows, or a Python newer than uvloop
+    uvloop = None  # type: ignore[assignment]
+
+LOOPS = ["asyncio", "asyncio-debug", "uvloop", "uvloop-debug", "no-readers"]
+
+
+class LoopWithoutReaders(asyncio.SelectorEventLoop):
+    """What Windows' proactor loop looks like to offloop."""
+
+    def add_reader(self, fd: Any, callback: Any, *args: Any) -> Any:
+        raise NotImplementedError
+
+
+@pytest.fixture(params=LOOPS)
+def run(request: pytest.FixtureRequest) -> Run[Any]:
+    """`asyncio.run` on each kind of event loop."""
+    kind = request.param
+    if kind.startswith("uvloop") and uvloop is None:
+        pytest.skip("uvloop has no build for this Python")
+    factory: Any = asyncio.new_event_loop
+    if kind.startswith("uvloop"):
+        factory = uvloop.new_event_loop
+    elif kind == "no-readers":
+        factory = LoopWithoutReaders
+
+    def run_main(main: Coroutine[Any, Any, T]) -> T:
+        with asyncio.Runner(loop_factory=factory, debug=kind.endswith("debug")) as runner:
+            return runner.run(main)
+
+    return run_main
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """`tests/servers/plain.py` over http."""
+    with serve("plain") as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_over() -> Iterator[None]:
+    """Unraisable errors and never-awaited warnings surface in the test that caused them."""
+    yield
+    gc.collect()
