@@ -54,6 +54,13 @@ def server() -> Iterator[Server]:
         yield running
 
 
+@pytest.fixture
+def own_server() -> Iterator[Server]:
+    """The same server for one test alone, which counts its connections."""
+    with serve("plain") as running:
+        yield running
+
+
 @pytest.fixture(autouse=True)
 def nothing_left_over() -> Iterator[None]:
     """Unraisable errors and never-awaited warnings surface in the test that caused them."""

@@ -170,12 +170,12 @@ def test_result_or_cancelled_error_but_never_both_and_never_neither(
     asyncio.run(main())
 
 
-def test_two_thousand_cancelled_fetches_leave_no_connection(server: Server) -> None:
+def test_two_thousand_cancelled_fetches_leave_no_connection(own_server: Server) -> None:
     async def main() -> None:
         async with offloop.Client() as client:
 
             async def one() -> None:
-                job = client.get(f"{server.url}/delay/0.02")
+                job = client.get(f"{own_server.url}/delay/0.02")
                 asyncio.get_running_loop().call_later(random.uniform(0, 0.04), job.cancel)
                 try:
                     await job
@@ -184,26 +184,26 @@ def test_two_thousand_cancelled_fetches_leave_no_connection(server: Server) -> N
 
             for _ in range(20):
                 await asyncio.gather(*(one() for _ in range(100)))
-            assert (await client.get(f"{server.url}/1k")).status_code == 200
+            assert (await client.get(f"{own_server.url}/1k")).status_code == 200
             assert len(asyncio.all_tasks()) == 1
 
     asyncio.run(main())
     give_up = time.monotonic() + 1
-    while (left := server.stats()["open"]) and time.monotonic() < give_up:
+    while (left := own_server.stats()["open"]) and time.monotonic() < give_up:
         time.sleep(0.02)
     assert left == 0
 
 
-def test_a_cancelled_fetch_closes_its_connection_within_100_ms(server: Server) -> None:
+def test_a_cancelled_fetch_closes_its_connection_within_100_ms(own_server: Server) -> None:
     async def main() -> None:
         async with offloop.Client() as client:
-            jobs = [client.get(f"{server.url}/hang") for _ in range(20)]
+            jobs = [client.get(f"{own_server.url}/hang") for _ in range(20)]
             futures = [job.start() for job in jobs]
-            while server.stats()["open"] < 20:
+            while own_server.stats()["open"] < 20:
                 await asyncio.sleep(0.01)
             for future in futures:
                 future.cancel()
             await asyncio.sleep(0.1)
-            assert server.stats()["open"] == 0
+            assert own_server.stats()["open"] == 0
 
     asyncio.run(main())
