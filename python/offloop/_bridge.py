@@ -132,6 +132,13 @@ def report(loop: asyncio.AbstractEventLoop | None, context: dict[str, Any]) -> N
         loop.call_exception_handler(context)
 
 
+def warn_of_bundled_roots() -> None:
+    """Say, once per process, that https rests on the roots that came with offloop."""
+    logging.getLogger("offloop").warning(
+        "this machine has no root certificates: https trusts those that came with offloop"
+    )
+
+
 def caller() -> str:
     """``file:line`` of the user's code that is making a Job."""
     frame = sys._getframe(0)

@@ -10,16 +10,6 @@
 //! Dependencies point one way: `fetch | offload → bridge, runtime → error`.
 
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing,
-        reason = "a test fails by panicking"
-    )
-)]
 
 pub mod bridge;
 pub mod error;

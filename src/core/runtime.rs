@@ -46,6 +46,7 @@ where
 {
     spawn(async move {
         for future in futures {
+            #[expect(clippy::disallowed_methods, reason = "this is the one place")]
             tokio::spawn(future);
         }
     })

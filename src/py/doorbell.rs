@@ -89,6 +89,7 @@ mod linux {
             Ok(Self(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
         }
 
+        #[expect(clippy::unnecessary_wraps, reason = "the same shape on every system")]
         pub(super) fn descriptor(&self) -> Option<i32> {
             Some(self.0.as_raw_fd())
         }
@@ -127,6 +128,7 @@ mod socket_pair {
             Ok(Self { near, far })
         }
 
+        #[expect(clippy::unnecessary_wraps, reason = "the same shape on every system")]
         pub(super) fn descriptor(&self) -> Option<i32> {
             Some(self.near.as_raw_fd())
         }

@@ -1,37 +1,29 @@
-//! Where completions come home: one [`Bridge`] for each asyncio or uvloop loop.
+//! One loop's side of everything that is under way for it: a [`Bridge`] for each asyncio or
+//! uvloop loop, found by the loop's identity.
 //!
-//! Rust threads push into the bridge's door and ring; the loop's reader calls the Python
-//! function `offloop._bridge.drain`, which asks [`PyReady`] for one callback after the other.
-//! The callbacks run from Python and not from here, so that no Rust frame lies below user code:
-//! CPython up to 3.13 ends daemon threads at exit by unwinding their stack, which Rust frames
-//! answer with an abort.
-//!
-//! The loop itself is held weakly. Its reader owns the one `PyReady`; when the loop closes, the
+//! Rust threads push into the bridge's door and ring; the loop's reader then takes a `turn`. The
+//! loop itself is held weakly. Its reader owns the one `PyReady`; when the loop closes, the
 //! reader is dropped, and with it everything that was still under way.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, LazyLock, Mutex, Weak};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, LazyLock, Mutex};
 
-use offloop_core::bridge::{Carry, Door, Ticket};
+use offloop_core::bridge::{Door, Ticket};
 use offloop_core::error::Error;
+use offloop_core::fetch::take_notice_of_bundled_roots;
 use offloop_core::runtime;
 use pyo3::exceptions::PyNotImplementedError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyTuple, PyWeakrefMethods, PyWeakrefReference};
+use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 use slab::Slab;
 
 use crate::convert::{Imported, lock};
-use crate::doorbell::{LoopBell, Ringer};
-use crate::errors;
+use crate::doorbell::LoopBell;
 use crate::job::PyJob;
+use crate::lounge::Lounge;
 use crate::outcome::{Landing, Outcome};
-
-/// What one turn of the loop may spend on callbacks before others get theirs. Measured with 512
-/// fetches in flight beside a thread that computes: 1 ms keeps the loop's lag below 10 ms (p99),
-/// 2 ms and more does not, and none of them costs throughput.
-const TURN: Duration = Duration::from_millis(1);
+use crate::turn::{PyReady, PyRinger};
 
 /// A finished operation on its way through the door: which flight it was, and its outcome.
 #[derive(Debug)]
@@ -44,9 +36,6 @@ pub(crate) struct Parcel {
 pub(crate) type JobTicket = Ticket<Result<Outcome, Box<Error>>>;
 /// The door of one loop.
 pub(crate) type JobDoor = Door<Parcel, LoopBell>;
-
-/// One operation that has not been handed to the runtime yet.
-pub(crate) type Departure = Carry<Outcome, Parcel, LoopBell>;
 
 /// One started Job.
 struct Flight {
@@ -62,30 +51,12 @@ pub(crate) struct Bridge {
     /// Address of the loop object: the key in `BRIDGES`, never dereferenced.
     address: usize,
     flights: Mutex<Slab<Flight>>,
-    lounge: Mutex<Lounge>,
+    pub(crate) lounge: Lounge,
     /// Fetched from the door, not yet settled. Touched by the loop's thread alone.
-    inbox: Mutex<VecDeque<Parcel>>,
+    pub(crate) inbox: Mutex<VecDeque<Parcel>>,
     /// Settled, callbacks not yet run. Touched by the loop's thread alone.
-    ready: Mutex<VecDeque<Call>>,
+    pub(crate) ready: Mutex<VecDeque<Call>>,
 }
-
-/// Where operations wait for each other, so that a burst of starts wakes the runtime once.
-#[derive(Default)]
-struct Lounge {
-    departures: Vec<Departure>,
-    /// An operation has been sent off alone since the loop's last turn: the next ones wait.
-    /// Cleared by `send_off`.
-    busy: bool,
-    /// A turn is under way, and will end with `send_off`.
-    in_turn: bool,
-    /// What calls `send_off` otherwise: made once, scheduled with `call_soon`.
-    call: Option<Py<PySendOff>>,
-    scheduled: bool,
-}
-
-/// So many operations are sent off together. Measured: a start that wakes the runtime alone costs
-/// two thread switches on a busy core, and beyond 32 there is nothing left to share.
-const BATCH: usize = 32;
 
 /// A callback that is due: the context it runs in, itself, and the Job it is about.
 pub(crate) struct Call {
@@ -135,7 +106,7 @@ fn find_or_open(running: &Bound<'_, PyAny>) -> PyResult<Arc<Bridge>> {
         event_loop: PyWeakrefReference::new(running)?.unbind(),
         address,
         flights: Mutex::default(),
-        lounge: Mutex::default(),
+        lounge: Lounge::default(),
         inbox: Mutex::default(),
         ready: Mutex::default(),
     });
@@ -159,8 +130,9 @@ impl Bridge {
     /// Has the loop call `drain` whenever the bell rings.
     fn listen(self: &Arc<Self>, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
         static DRAIN: Imported = Imported::new("offloop._bridge", "drain");
+        static RING: Imported = Imported::new("offloop._bridge", "ring_loop");
         let py = event_loop.py();
-        let ready = Bound::new(py, PyReady { bridge: Arc::clone(self), turn: Mutex::default() })?;
+        let ready = Bound::new(py, PyReady::new(Arc::clone(self)))?;
         if let Some(descriptor) = self.door.queue.doorbell().descriptor() {
             let reader = (descriptor, DRAIN.load(py)?, &ready);
             match event_loop.call_method1(intern!(py, "add_reader"), reader) {
@@ -168,63 +140,13 @@ impl Bridge {
                 other => return other.map(drop),
             }
         }
-        static RING: Imported = Imported::new("offloop._bridge", "ring_loop");
-        let ringer = PyRinger { ringer: self.door.queue.doorbell().ring_by_thread() };
+        let ringer = PyRinger::new(self.door.queue.doorbell().ring_by_thread());
         RING.load(py)?.call1((ringer, event_loop, ready)).map(drop)
     }
 
     /// Registers a started Job; the slot names its flight.
     pub(crate) fn board(&self, ticket: &Arc<JobTicket>) -> usize {
         lock(&self.flights).insert(Flight { ticket: Arc::clone(ticket), job: None })
-    }
-
-    /// Hands an operation to the runtime: at once if it is alone, else with its companions.
-    pub(crate) fn depart(self: &Arc<Self>, py: Python<'_>, departure: Departure) -> PyResult<()> {
-        let mut lounge = lock(&self.lounge);
-        if !lounge.busy && !lounge.in_turn {
-            lounge.busy = true;
-            drop(lounge);
-            return raise(py, runtime::spawn(departure).map(drop));
-        }
-        lounge.departures.push(departure);
-        if lounge.departures.len() >= BATCH {
-            let departures = std::mem::take(&mut lounge.departures);
-            drop(lounge);
-            return raise(py, runtime::spawn_each(departures));
-        }
-        if lounge.in_turn || std::mem::replace(&mut lounge.scheduled, true) {
-            return Ok(());
-        }
-        let call = lounge.call.as_ref().map(|call| call.clone_ref(py));
-        drop(lounge);
-        let call = match call {
-            Some(call) => call,
-            None => {
-                let call = Py::new(py, PySendOff { bridge: Arc::downgrade(self) })?;
-                lock(&self.lounge).call = Some(call.clone_ref(py));
-                call
-            }
-        };
-        match self.event_loop(py) {
-            Some(event_loop) => {
-                event_loop.call_method1(intern!(py, "call_soon"), (call,)).map(drop)
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Hands all waiting operations to the runtime.
-    fn send_off(&self) {
-        let mut lounge = lock(&self.lounge);
-        lounge.busy = false;
-        lounge.in_turn = false;
-        lounge.scheduled = false;
-        let departures = std::mem::take(&mut lounge.departures);
-        drop(lounge);
-        if !departures.is_empty() {
-            // The runtime was started before they came here: it cannot refuse.
-            let _ = runtime::spawn_each(departures);
-        }
     }
 
     /// Keeps `job` alive until its flight has landed, or lets it go.
@@ -245,11 +167,14 @@ impl Bridge {
     }
 
     /// Settles the Job a parcel is about and lines its callbacks up.
-    fn land(&self, py: Python<'_>, parcel: Parcel) {
+    fn land(&self, py: Python<'_>, parcel: &Parcel) {
+        if take_notice_of_bundled_roots() {
+            warn_of_bundled_roots(py);
+        }
         let Some(outcome) = parcel.ticket.take() else {
             return; // called off, and its slot may be another's by now
         };
-        let outcome = match outcome.map(|outcome| outcome.land(py, self, &parcel)) {
+        let outcome = match outcome.map(|outcome| outcome.land(py, self, parcel)) {
             Ok(Landing::Done(outcome)) => Ok(outcome),
             Ok(Landing::SecondLeg) => return,
             Err(error) => Err(error),
@@ -267,18 +192,19 @@ impl Bridge {
         }
     }
 
-    fn next_call(&self, py: Python<'_>) -> Option<Call> {
+    /// The next callback that is due.
+    pub(crate) fn next_call(&self, py: Python<'_>) -> Option<Call> {
         loop {
             if let Some(call) = lock(&self.ready).pop_front() {
                 return Some(call);
             }
             let parcel = lock(&self.inbox).pop_front()?;
-            self.land(py, parcel);
+            self.land(py, &parcel);
         }
     }
 
     /// The loop has closed: stops what is under way and lets go of all Python objects.
-    fn close(&self) {
+    pub(crate) fn close(&self) {
         if runtime::check_alive().is_err() {
             return; // a forked child: locks may be held by threads that do not exist here
         }
@@ -293,96 +219,10 @@ impl Bridge {
         for (_, flight) in &flights {
             flight.ticket.cancel();
         }
-        let lounge = std::mem::take(&mut *lock(&self.lounge));
+        let lounge = self.lounge.close();
         let inbox = std::mem::take(&mut *lock(&self.inbox));
         let ready = std::mem::take(&mut *lock(&self.ready));
         drop((registered, parcels, flights, lounge, inbox, ready));
-    }
-}
-
-/// `Bridge::send_off`, for `call_soon`.
-#[pyclass(name = "SendOff", module = "offloop._offloop", frozen)]
-pub(crate) struct PySendOff {
-    bridge: Weak<Bridge>,
-}
-
-#[pymethods]
-impl PySendOff {
-    fn __call__(&self) {
-        if let Some(bridge) = self.bridge.upgrade() {
-            bridge.send_off();
-        }
-    }
-}
-
-fn raise(py: Python<'_>, sent: Result<(), Error>) -> PyResult<()> {
-    sent.map_err(|error| errors::exception(py, &error))
-}
-
-/// The callbacks that are due, one after the other: what `drain` iterates over. Each iteration
-/// is one turn: it begins with everything that has rung, and ends when all is done or time is up.
-#[pyclass(name = "Ready", module = "offloop._offloop", frozen, weakref)]
-pub(crate) struct PyReady {
-    bridge: Arc<Bridge>,
-    /// When the turn began, and whether asyncio's debug mode wants callbacks for itself.
-    turn: Mutex<Option<(Instant, bool)>>,
-}
-
-#[pymethods]
-impl PyReady {
-    fn __iter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
-        let (py, this) = (slf.py(), slf.get());
-        let bridge = &this.bridge;
-        bridge.door.queue.doorbell().silence();
-        bridge.door.queue.drain(&mut lock(&bridge.inbox));
-        let debug = match bridge.event_loop(py) {
-            Some(event_loop) => event_loop.call_method0(intern!(py, "get_debug"))?.is_truthy()?,
-            None => false,
-        };
-        *lock(&this.turn) = Some((Instant::now(), debug));
-        lock(&bridge.lounge).in_turn = true;
-        Ok(slf.clone())
-    }
-
-    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
-        let Some((began, debug)) = *lock(&self.turn) else {
-            return Ok(None);
-        };
-        if began.elapsed() > TURN {
-            self.ring();
-            return Ok(None);
-        }
-        while let Some(call) = self.bridge.next_call(py) {
-            if !debug {
-                return (call.context, call.callback, call.job).into_pyobject(py).map(Some);
-            }
-            // asyncio names slow callbacks itself, if it is the one who calls them.
-            if let Some(event_loop) = self.bridge.event_loop(py) {
-                call_soon(&event_loop, call)?;
-            }
-        }
-        self.bridge.send_off();
-        Ok(None)
-    }
-
-    /// Ends the turn before all is done, and asks the loop for one more.
-    fn ring(&self) {
-        let more = !lock(&self.bridge.inbox).is_empty() || !lock(&self.bridge.ready).is_empty();
-        if more {
-            self.bridge.door.queue.ring();
-        }
-        self.bridge.send_off();
-    }
-
-    /// The loop, or None when it is gone.
-    fn event_loop<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        self.bridge.event_loop(py)
-    }
-}
-
-impl Drop for PyReady {
-    fn drop(&mut self) {
-        self.bridge.close();
     }
 }
 
@@ -395,17 +235,9 @@ pub(crate) fn call_soon(event_loop: &Bound<'_, PyAny>, call: Call) -> PyResult<(
     event_loop.call_method(intern!(py, "call_soon"), arguments, Some(&keywords)).map(drop)
 }
 
-/// Waits, without the GIL, for rings on behalf of a loop that has no readers.
-#[pyclass(name = "Ringer", module = "offloop._offloop", frozen)]
-pub(crate) struct PyRinger {
-    ringer: Arc<Ringer>,
-}
-
-#[pymethods]
-impl PyRinger {
-    /// Sleeps until the bell rings (True), or half a second: time to see whether the loop, which
-    /// has no reader to tell of its end, has closed.
-    fn wait(&self, py: Python<'_>) -> bool {
-        py.detach(|| self.ringer.wait(Duration::from_millis(500)))
+fn warn_of_bundled_roots(py: Python<'_>) {
+    static WARN: Imported = Imported::new("offloop._bridge", "warn_of_bundled_roots");
+    if let Err(error) = WARN.load(py).and_then(PyAnyMethods::call0) {
+        error.write_unraisable(py, None);
     }
 }

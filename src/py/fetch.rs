@@ -15,9 +15,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMapping, PyString};
 
 use crate::convert::{lock, timeout};
-use crate::job::{PyJob, Work};
+use crate::job::PyJob;
 use crate::label::Label;
 use crate::outcome::Outcome;
+use crate::progress::Work;
 use crate::{errors, headers};
 
 const USER_AGENT_VALUE: HeaderValue =

@@ -7,266 +7,30 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use offloop_core::bridge::{Carry, Operation, Stage, Ticket};
-use offloop_core::error::Error;
+use offloop_core::bridge::Operation;
 use offloop_core::runtime;
-use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyRuntimeWarning, PyStopIteration};
+use pyo3::exceptions::{PyRuntimeError, PyStopIteration, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 
 use crate::convert::{Imported, copy_context, lock};
-use crate::errors;
-use crate::event_loop::{self, Bridge, Call, JobTicket, Parcel};
+use crate::event_loop;
 use crate::label::Label;
-use crate::offload::Task;
 use crate::outcome::Outcome;
-use crate::settled::{Seen, Settled, as_raised};
+use crate::progress::{Callback, Phase, State, Work};
+use crate::settled::{Seen, Settled};
 
 /// One operation of offloop: lazy until it is awaited, handed to asyncio, or started.
 #[pyclass(name = "Job", module = "offloop", frozen, weakref, generic)]
 pub(crate) struct PyJob {
-    label: Label,
+    pub(crate) label: Label,
     /// Where it was made; only in debug mode.
-    made_at: Option<Box<str>>,
+    pub(crate) made_at: Option<Box<str>>,
     /// asyncio's handshake: set when an awaiter is handed this Job, cleared by its Task.
-    blocking: AtomicBool,
-    state: Mutex<State>,
-}
-
-struct State {
-    phase: Phase,
-    callbacks: Vec<Callback>,
-    cancel_message: Option<Py<PyAny>>,
-    /// Cancelled while its function runs: settles as cancelled when the function has ended.
-    cancelling: bool,
-}
-
-enum Phase {
-    /// Nothing has happened yet.
-    New(Work),
-    /// Between two phases, on this thread.
-    Changing,
-    /// Under way for the loop of `bridge`.
-    Pending(Pending),
-    /// Over. The bridge is that of the loop it ran for, if it was ever started.
-    Over(Settled, Option<Arc<Bridge>>),
-}
-
-struct Pending {
-    bridge: Arc<Bridge>,
-    ticket: Arc<JobTicket>,
-    slot: usize,
-    since: Instant,
-    /// A call in a thread: it cannot be stopped once it runs.
-    is_call: bool,
-}
-
-/// What a Job does when it is started.
-pub(crate) enum Work {
-    /// A future for the tokio runtime.
-    Operation(Operation<Outcome>),
-    /// A Python function for a worker.
-    Call(Task),
-}
-
-/// A callback and the context it is to run in.
-pub(crate) struct Callback {
-    callback: Py<PyAny>,
-    context: Py<PyAny>,
-}
-
-impl Callback {
-    pub(crate) fn call(self, job: Py<PyJob>) -> Call {
-        Call { context: self.context, callback: self.callback, job }
-    }
-}
-
-impl PyJob {
-    pub(crate) fn new(py: Python<'_>, label: Label, work: Work) -> PyResult<Self> {
-        let made_at = if is_debug(py)? { Some(caller(py)?) } else { None };
-        let state = State {
-            phase: Phase::New(work),
-            callbacks: Vec::new(),
-            cancel_message: None,
-            cancelling: false,
-        };
-        Ok(Self { label, made_at, blocking: AtomicBool::new(false), state: Mutex::new(state) })
-    }
-
-    /// Starts the work if it has not been; fails only where no loop runs. A start that fails
-    /// otherwise settles the Job with the reason.
-    fn ensure_started(&self, py: Python<'_>) -> PyResult<()> {
-        if !matches!(lock(&self.state).phase, Phase::New(_)) {
-            return Ok(());
-        }
-        match event_loop::current(py)? {
-            Some(bridge) => {
-                self.launch(py, bridge);
-                Ok(())
-            }
-            None => Err(PyRuntimeError::new_err("no running event loop")),
-        }
-    }
-
-    fn launch(&self, py: Python<'_>, bridge: Arc<Bridge>) {
-        let mut state = lock(&self.state);
-        let work = match std::mem::replace(&mut state.phase, Phase::Changing) {
-            Phase::New(work) => work,
-            other => {
-                state.phase = other;
-                return;
-            }
-        };
-        drop(state);
-        let is_call = matches!(work, Work::Call(_));
-        let ticket = Arc::new(if is_call { Ticket::queued() } else { Ticket::running() });
-        let slot = bridge.board(&ticket);
-        let parcel = Parcel { slot, ticket: Arc::clone(&ticket) };
-        let launched = match work {
-            Work::Operation(operation) => take_off(py, &bridge, operation, parcel),
-            Work::Call(task) => {
-                task.submit(py, &bridge, parcel).map_err(|error| errors::exception(py, &error))
-            }
-        };
-        let phase = match launched {
-            Ok(()) => {
-                Phase::Pending(Pending { bridge, ticket, slot, since: Instant::now(), is_call })
-            }
-            Err(error) => {
-                bridge.call_off(slot);
-                Phase::Over(Settled::raised(py, &error), Some(bridge))
-            }
-        };
-        lock(&self.state).phase = phase;
-    }
-
-    /// The loop's thread hands over the outcome; returns the callbacks that are due.
-    pub(crate) fn settle(
-        job: &Bound<'_, Self>,
-        outcome: Result<Outcome, Box<Error>>,
-    ) -> Vec<Callback> {
-        let (py, this) = (job.py(), job.get());
-        let settled = Settled::from_outcome(py, outcome);
-        this.set_settled(settled)
-    }
-
-    fn set_settled(&self, settled: Settled) -> Vec<Callback> {
-        let mut state = lock(&self.state);
-        let settled = if state.cancelling { settled.into_cancelled() } else { settled };
-        let before = std::mem::replace(&mut state.phase, Phase::Changing);
-        let bridge = match before {
-            Phase::Pending(pending) => Some(pending.bridge),
-            _ => None,
-        };
-        state.phase = Phase::Over(settled, bridge);
-        std::mem::take(&mut state.callbacks)
-    }
-
-    /// Fetches an outcome that came home while nobody was waiting.
-    fn catch_up(&self, py: Python<'_>) {
-        let left = match &lock(&self.state).phase {
-            Phase::Pending(pending) => pending.ticket.collect(),
-            _ => None,
-        };
-        if let Some(outcome) = left {
-            let none_due = self.set_settled(Settled::from_outcome(py, outcome));
-            drop(none_due);
-        }
-    }
-
-    /// Looks at what has become of the Job; `None` while it is not over.
-    fn look<R>(&self, py: Python<'_>, look: impl FnOnce(&mut Settled) -> R) -> Option<R> {
-        self.catch_up(py);
-        match &mut lock(&self.state).phase {
-            Phase::Over(settled, _) => Some(look(settled)),
-            _ => None,
-        }
-    }
-
-    fn stage(&self, py: Python<'_>) -> &'static str {
-        self.catch_up(py);
-        match &lock(&self.state).phase {
-            Phase::New(_) => "new",
-            Phase::Changing => "running",
-            Phase::Pending(pending) => match pending.ticket.stage() {
-                Stage::Queued => "queued",
-                _ => "running",
-            },
-            Phase::Over(Settled::Cancelled { .. }, _) => "cancelled",
-            Phase::Over(..) => "done",
-        }
-    }
-
-    fn cancelled_error(
-        &self,
-        py: Python<'_>,
-        lost: Option<Py<PyBaseException>>,
-    ) -> PyResult<PyErr> {
-        static CANCELLED: Imported = Imported::new("asyncio", "CancelledError");
-        let message = lock(&self.state).cancel_message.as_ref().map(|text| text.clone_ref(py));
-        let class = CANCELLED.load(py)?;
-        let value = match message {
-            Some(message) => class.call1((message,))?,
-            None => class.call0()?,
-        };
-        if let Some(lost) = lost {
-            value.setattr(intern!(py, "__context__"), lost)?;
-        }
-        Ok(PyErr::from_value(value))
-    }
-
-    /// The result, or the exception to raise; `None` while the Job is not over.
-    fn outcome(&self, py: Python<'_>) -> Option<PyResult<Py<PyAny>>> {
-        Some(match self.look(py, |settled| settled.read(py))? {
-            Seen::Value(value) => Ok(value),
-            Seen::Raised { error, traceback } => Err(as_raised(py, error, traceback)),
-            Seen::Cancelled { lost } => {
-                Err(self.cancelled_error(py, lost).unwrap_or_else(|error| error))
-            }
-        })
-    }
-
-    fn invalid_state<T>(py: Python<'_>, text: &'static str) -> PyResult<T> {
-        static INVALID: Imported = Imported::new("asyncio", "InvalidStateError");
-        Err(PyErr::from_value(INVALID.load(py)?.call1((text,))?))
-    }
-
-    /// Settles the Job as cancelled and has the loop run the callbacks.
-    fn settle_cancelled(job: &Bound<'_, Self>, bridge: Option<&Bridge>) -> PyResult<()> {
-        let py = job.py();
-        let callbacks = job.get().set_settled(Settled::cancelled());
-        let event_loop = bridge.and_then(|bridge| bridge.event_loop(py));
-        if let Some(event_loop) = event_loop {
-            for due in callbacks {
-                event_loop::call_soon(&event_loop, due.call(job.clone().unbind()))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn bridge(&self) -> Option<Arc<Bridge>> {
-        match &lock(&self.state).phase {
-            Phase::Pending(pending) => Some(Arc::clone(&pending.bridge)),
-            Phase::Over(_, bridge) => bridge.clone(),
-            _ => None,
-        }
-    }
-}
-
-/// Sends an operation off to the runtime.
-fn take_off(
-    py: Python<'_>,
-    bridge: &Arc<Bridge>,
-    operation: Operation<Outcome>,
-    parcel: Parcel,
-) -> PyResult<()> {
-    runtime::start().map_err(|error| errors::exception(py, &error))?;
-    let (ticket, door) = (Arc::clone(&parcel.ticket), Arc::clone(&bridge.door));
-    bridge.depart(py, Carry::new(operation, ticket, door, parcel))
+    pub(crate) blocking: AtomicBool,
+    pub(crate) state: Mutex<State>,
 }
 
 #[pymethods]
@@ -302,6 +66,7 @@ impl PyJob {
     /// The coroutine protocol: raises in the awaiter that was thrown at. The operation goes on
     /// for its other awaiters.
     #[pyo3(signature = (exception, value=None, traceback=None, /))]
+    #[expect(clippy::unused_self, reason = "a method in Python")]
     fn throw(
         &self,
         exception: &Bound<'_, PyAny>,
@@ -485,8 +250,8 @@ impl PyJob {
     /// asyncio asks this to learn whether it was given a future: with a loop running, that is
     /// where it is handed over, so the Job starts. Without one the answer is None, "no future",
     /// and `run_until_complete` takes it for the coroutine it also is.
-    #[getter]
-    fn get__asyncio_future_blocking(&self, py: Python<'_>) -> PyResult<Option<bool>> {
+    #[getter(_asyncio_future_blocking)]
+    fn is_blocking(&self, py: Python<'_>) -> PyResult<Option<bool>> {
         if matches!(lock(&self.state).phase, Phase::New(_)) {
             match event_loop::current(py)? {
                 Some(bridge) => self.launch(py, bridge),
@@ -496,8 +261,8 @@ impl PyJob {
         Ok(Some(self.blocking.load(Ordering::Relaxed)))
     }
 
-    #[setter]
-    fn set__asyncio_future_blocking(&self, value: bool) {
+    #[setter(_asyncio_future_blocking)]
+    fn set_blocking(&self, value: bool) {
         self.blocking.store(value, Ordering::Relaxed);
     }
 
@@ -551,7 +316,6 @@ impl PyJob {
         format!("<Job {text} {stage}{}>", elapsed.unwrap_or_default())
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "the signature is PyO3's")]
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.label.traverse(visit)?;
         // Another thread changes the state right now: what it holds is in use.
@@ -585,104 +349,12 @@ impl PyJob {
     }
 }
 
-impl Drop for PyJob {
-    /// Dropping is cancelling: runs wherever the last reference went, with the GIL held.
-    fn drop(&mut self) {
-        let Some(state) = self.state.get_mut().ok() else {
-            return;
-        };
-        match std::mem::replace(&mut state.phase, Phase::Changing) {
-            Phase::New(work) => {
-                let _ = Python::try_attach(|py| self.warn_never_awaited(py));
-                drop(work);
-            }
-            Phase::Pending(pending) => {
-                if let Some(outcome) = pending.ticket.collect() {
-                    let _ = Python::try_attach(|py| {
-                        let settled = Settled::from_outcome(py, outcome);
-                        self.report_unread(py, &settled, Some(&pending.bridge));
-                    });
-                } else if runtime::check_alive().is_ok()
-                    && (!pending.is_call || pending.ticket.cancel_queued())
-                {
-                    pending.bridge.call_off(pending.slot);
-                }
-            }
-            Phase::Over(settled, bridge) => {
-                if settled.is_unread() {
-                    let _ = Python::try_attach(|py| {
-                        self.report_unread(py, &settled, bridge.as_deref());
-                    });
-                }
-            }
-            Phase::Changing => {}
-        }
-    }
-}
-
-impl PyJob {
-    fn warn_never_awaited(&self, py: Python<'_>) {
-        let pending = PyErr::take(py);
-        let place = self.made_at.as_ref().map(|at| format!("\nJob created at {at}"));
-        let text =
-            format!("Job {:?} was never awaited{}", self.label.text(py), place.unwrap_or_default());
-        if let Ok(text) = std::ffi::CString::new(text) {
-            let category = py.get_type::<PyRuntimeWarning>();
-            if let Err(error) = PyErr::warn(py, &category, &text, 1) {
-                error.write_unraisable(py, None);
-            }
-        }
-        if let Some(pending) = pending {
-            pending.restore(py);
-        }
-    }
-
-    fn report_unread(&self, py: Python<'_>, settled: &Settled, bridge: Option<&Bridge>) {
-        let Some(exception) = settled.unread(py) else {
-            return;
-        };
-        let pending = PyErr::take(py);
-        let context = PyDict::new(py);
-        let text = format!("Job exception was never retrieved\njob: <Job {}>", self.label.text(py));
-        let place = self.made_at.as_ref().map(|at| format!("\nJob created at {at}"));
-        let reported = context
-            .set_item("message", text + &place.unwrap_or_default())
-            .and_then(|()| context.set_item("exception", exception))
-            .and_then(|()| {
-                static REPORT: Imported = Imported::new("offloop._bridge", "report");
-                let event_loop = bridge.and_then(|bridge| bridge.event_loop(py));
-                REPORT.load(py)?.call1((event_loop, context)).map(drop)
-            });
-        if let Err(error) = reported {
-            error.write_unraisable(py, None);
-        }
-        if let Some(pending) = pending {
-            pending.restore(py);
-        }
-    }
-}
-
-/// asyncio's debug mode sets this depth for coroutines; `OFFLOOP_DEBUG=1` asks for it alone.
-fn is_debug(py: Python<'_>) -> PyResult<bool> {
-    static ASKED: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    static DEPTH: Imported = Imported::new("sys", "get_coroutine_origin_tracking_depth");
-    if *ASKED.get_or_init(|| std::env::var_os("OFFLOOP_DEBUG").is_some_and(|it| it == "1")) {
-        return Ok(true);
-    }
-    DEPTH.load(py)?.call0()?.is_truthy()
-}
-
-fn caller(py: Python<'_>) -> PyResult<Box<str>> {
-    static CALLER: Imported = Imported::new("offloop._bridge", "caller");
-    CALLER.load(py)?.call0()?.extract::<String>().map(Into::into)
-}
-
 /// A Job that is over after `seconds`, by tokio's clock: the bridge and nothing else.
 #[pyfunction]
 #[pyo3(signature = (seconds=0.0))]
 pub(crate) fn sleep(py: Python<'_>, seconds: f64) -> PyResult<PyJob> {
     let pause = Duration::try_from_secs_f64(seconds)
-        .map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))?;
+        .map_err(|error| PyValueError::new_err(error.to_string()))?;
     let operation: Operation<Outcome> = Box::pin(async move {
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;

@@ -21,9 +21,10 @@ use pyo3::types::{PyBytes, PyDict, PyTuple};
 use crate::convert::{Imported, copy_context, lock};
 use crate::doorbell::LoopBell;
 use crate::event_loop::{Bridge, JobDoor, Parcel};
-use crate::job::{PyJob, Work};
+use crate::job::PyJob;
 use crate::label::{Label, qualified_name};
 use crate::outcome::Outcome;
+use crate::progress::Work;
 use crate::response::PyResponse;
 
 /// As many threads as anyio's default limiter allows.
@@ -93,12 +94,11 @@ pub(crate) fn copy_body(
     let order =
         Order { job: OrderKind::CopyBody(response), parcel, door: Arc::clone(&bridge.door) };
     match submit(py, order) {
-        Ok(()) => Ok(()),
         Err((Order { job: OrderKind::CopyBody(response), parcel, .. }, _)) => {
             parcel.ticket.retake();
             Err(response)
         }
-        Err(_) => Ok(()),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
@@ -161,6 +161,9 @@ fn deliver(
     door.queue.push(parcel).ok()?
 }
 
+/// `context.run(*call, **keywords)`, taken apart for Python to put together.
+type CallToRun = (Py<PyAny>, Py<PyTuple>, Option<Py<PyDict>>);
+
 /// A call that a worker runs right now.
 struct Current {
     parcel: Parcel,
@@ -195,10 +198,7 @@ impl PyWorker {
 
     /// Sends the last outcome home and waits for the next call: `(context, call, keywords)`, to
     /// be run as `context.run(*call, **keywords)`. None when the thread has to end.
-    fn next(
-        &self,
-        py: Python<'_>,
-    ) -> PyResult<Option<(Py<PyAny>, Py<PyTuple>, Option<Py<PyDict>>)>> {
+    fn next(&self, py: Python<'_>) -> PyResult<Option<CallToRun>> {
         // Rung when the GIL is let go, or before user code runs: the loop could not run earlier.
         let mut bell = self.send_last();
         loop {

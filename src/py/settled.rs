@@ -96,7 +96,6 @@ impl Settled {
         }
     }
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "PyVisit is handed on as PyO3 gives it")]
     pub(crate) fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self {
             Self::Value(value) => visit.call(value),

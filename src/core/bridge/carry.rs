@@ -137,6 +137,7 @@ impl<T, P, D: Doorbell> Drop for Carry<T, P, D> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the tests run on a runtime of their own")]
 mod tests {
     use super::*;
     use crate::bridge::Stage;

@@ -2,11 +2,13 @@
 //! Compiled by the crate in `src/model`, which swaps std's primitives for loom's.
 
 use std::collections::VecDeque;
+use std::sync::PoisonError;
 
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
+use super::sync::lock;
 use super::{Doorbell, Queue, Stage, Ticket};
 
 /// A doorbell like an eventfd: it stays rung until somebody silences it.
@@ -18,16 +20,16 @@ struct Gong {
 
 impl Doorbell for Gong {
     fn ring(&self) {
-        *self.rung.lock().unwrap() = true;
+        *lock(&self.rung) = true;
         self.heard.notify_one();
     }
 }
 
 impl Gong {
     fn wait_and_silence(&self) {
-        let mut rung = self.rung.lock().unwrap();
+        let mut rung = lock(&self.rung);
         while !*rung {
-            rung = self.heard.wait(rung).unwrap();
+            rung = self.heard.wait(rung).unwrap_or_else(PoisonError::into_inner);
         }
         *rung = false;
     }
@@ -60,7 +62,9 @@ fn no_lost_wake_up() {
         let mut got = drain_until(&queue, 2);
         got.sort_unstable();
         assert_eq!(got, [0, 1]);
-        producers.into_iter().for_each(|p| p.join().unwrap());
+        for producer in producers {
+            producer.join().unwrap();
+        }
     });
 }
 
@@ -159,7 +163,9 @@ fn no_double_delivery() {
                 })
             })
             .collect();
-        takers.into_iter().for_each(|t| t.join().unwrap());
+        for taker in takers {
+            taker.join().unwrap();
+        }
         assert_eq!(delivered.load(Ordering::SeqCst), 1);
     });
 }

@@ -69,14 +69,12 @@ impl Client {
             return self.inner.hops(&mut request).await;
         };
         let asked = Arc::clone(&request.url);
-        match tokio::time::timeout(timeout, self.inner.hops(&mut request)).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                let shown = redacted(&asked);
-                let text = format!("{shown} took longer than {} s in total", timeout.as_secs_f64());
-                Err(Error::new(Kind::TotalTimeout, text).at(shown))
-            }
+        if let Ok(outcome) = tokio::time::timeout(timeout, self.inner.hops(&mut request)).await {
+            return outcome;
         }
+        let shown = redacted(&asked);
+        let text = format!("{shown} took longer than {} s in total", timeout.as_secs_f64());
+        Err(Error::new(Kind::TotalTimeout, text).at(shown))
     }
 }
 

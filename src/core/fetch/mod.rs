@@ -21,5 +21,5 @@ pub use ::url::Url;
 pub use client::{Client, Options};
 pub use request::{Request, header};
 pub use response::Response;
-pub use tls::bundled_roots_in_use;
+pub use tls::take_notice_of_bundled_roots;
 pub use url::{parse as parse_url, redacted};

@@ -55,9 +55,8 @@ impl Plain {
                 Ok(response) => return Ok(self.answer(response, connection, authority)),
                 Err(mut failed) => {
                     let unsent = failed.take_message().is_some();
-                    let silent =
-                        failed.error().is_incomplete_message() || failed.error().is_closed();
-                    if !unsent && !(silent && request.method.is_idempotent()) {
+                    let silent = failure::is_cut(failed.error());
+                    if !(unsent || silent && request.method.is_idempotent()) {
                         return Err(failure::name(failed.error(), Phase::Head, &request.url));
                     }
                     break;

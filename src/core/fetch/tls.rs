@@ -7,12 +7,12 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::error::{Error, Kind};
 
-/// Set once, when the system offered no root certificate; read by the glue, which warns.
+/// Set when the system offered no root certificate; taken by the glue, which warns.
 static BUNDLED: AtomicBool = AtomicBool::new(false);
 
-/// Whether trust rests on the bundled roots because the system has none.
-pub fn bundled_roots_in_use() -> bool {
-    BUNDLED.load(Ordering::Relaxed)
+/// True once, when trust rests on the bundled roots because the system has none.
+pub fn take_notice_of_bundled_roots() -> bool {
+    BUNDLED.load(Ordering::Relaxed) && BUNDLED.swap(false, Ordering::Relaxed)
 }
 
 /// A configuration that trusts the system's roots, else Mozilla's (crate `webpki-roots`).
