@@ -1,8 +1,10 @@
 """One measured process of the fetch benchmark.
 
-usage: fetch_worker.py CLIENT URL IN_FLIGHT REQUESTS CORE SPIN_CORE|-
+usage: fetch_worker.py CLIENT URL IN_FLIGHT SECONDS CORE|- SPIN_CORE|-
 
-Prints one JSON object: requests/s, CPU µs per request, loop lag, peak RSS.
+IN_FLIGHT coroutines fetch the URL without a pause. When every connection is open and warm, a
+window of SECONDS is measured while they go on, so that neither the start nor the end of the load
+is in it. Prints one JSON object: requests/s, CPU µs per request, loop lag, peak RSS.
 """
 
 from __future__ import annotations
@@ -13,14 +15,23 @@ import json
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING
 
 import measure
+
+if TYPE_CHECKING:
+    from typing import Self
+
+WARM_UP = 0.3
+"""Least seconds of load before the window; arbitrary."""
+LONGEST = 60.0
+"""Most seconds a window may have; arbitrary, it catches a count given in their place."""
 
 Get = Callable[[str], Awaitable[int]]
 
 
 @contextlib.asynccontextmanager
-async def offloop_client(in_flight: int) -> AsyncIterator[Get]:
+async def offloop_client(_in_flight: int) -> AsyncIterator[Get]:
     import offloop
 
     async with offloop.Client() as client:
@@ -33,7 +44,7 @@ async def offloop_client(in_flight: int) -> AsyncIterator[Get]:
 
 
 @contextlib.asynccontextmanager
-async def ry_client(in_flight: int) -> AsyncIterator[Get]:
+async def ry_client(_in_flight: int) -> AsyncIterator[Get]:
     import ry
 
     client = ry.Client()
@@ -46,7 +57,7 @@ async def ry_client(in_flight: int) -> AsyncIterator[Get]:
 
 
 @contextlib.asynccontextmanager
-async def wreq_client(in_flight: int) -> AsyncIterator[Get]:
+async def wreq_client(_in_flight: int) -> AsyncIterator[Get]:
     import wreq
 
     client = wreq.Client()
@@ -59,7 +70,7 @@ async def wreq_client(in_flight: int) -> AsyncIterator[Get]:
 
 
 @contextlib.asynccontextmanager
-async def pyreqwest_client(in_flight: int) -> AsyncIterator[Get]:
+async def pyreqwest_client(_in_flight: int) -> AsyncIterator[Get]:
     from pyreqwest.client import ClientBuilder
 
     async with ClientBuilder().build() as client:
@@ -90,7 +101,8 @@ async def httpx_client(in_flight: int) -> AsyncIterator[Get]:
     import httpx
 
     limits = httpx.Limits(max_connections=in_flight, max_keepalive_connections=in_flight)
-    async with httpx.AsyncClient(limits=limits) as client:
+    # The default of 5 s would also count the wait for a slow loop; the others allow minutes.
+    async with httpx.AsyncClient(limits=limits, timeout=60) as client:
 
         async def get(url: str) -> int:
             response = await client.get(url)
@@ -109,49 +121,82 @@ CLIENTS = {
 }
 
 
-async def load(get: Get, url: str, in_flight: int, requests: int) -> int:
-    """`requests` fetches by `in_flight` coroutines; gives the bytes received."""
-    left, received = requests, 0
+class Load:
+    """Coroutines that fetch one URL for as long as the ``with`` block lasts."""
 
-    async def worker() -> None:
-        nonlocal left, received
-        while left > 0:
-            left -= 1
-            size = await get(url)
-            received += size
+    def __init__(self, get: Get, url: str, in_flight: int, size: int) -> None:
+        self.get, self.url, self.in_flight, self.size = get, url, in_flight, size
+        self.requests = 0
+        self.workers: list[asyncio.Task[None]] = []
 
-    await asyncio.gather(*(worker() for _ in range(in_flight)))
-    return received
+    async def _work(self) -> None:
+        while True:
+            received = await self.get(self.url)
+            if received != self.size:
+                message = f"received {received} bytes, not {self.size}"
+                raise RuntimeError(message)
+            self.requests += 1
+
+    async def __aenter__(self) -> Self:
+        self.workers = [asyncio.create_task(self._work()) for _ in range(self.in_flight)]
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        for worker in self.workers:
+            worker.cancel()
+        await asyncio.wait(self.workers)
+
+    async def go_on(self, seconds: float, requests: int = 0) -> None:
+        """Let it run for that long and until so many requests are done; raises their errors."""
+        until = time.perf_counter() + seconds
+        await asyncio.sleep(seconds)
+        while time.perf_counter() < until or self.requests < requests:
+            await asyncio.sleep(0.01)
+            self.check()
+        self.check()
+
+    def check(self) -> None:
+        """Raise the error that ended a worker, if one did."""
+        for worker in self.workers:
+            if worker.done():
+                worker.result()
 
 
-async def main(name: str, url: str, in_flight: int, requests: int, spin_core: int | None) -> None:
+async def measured(load: Load, seconds: float, spin_core: int | None) -> dict[str, float]:
+    """Measure a window of a load that runs already, with a spinning thread if it has a core."""
+    spinner, meter = measure.Spinner(spin_core), measure.LagMeter()
+    with spinner.spinning() if spin_core is not None else contextlib.nullcontext():
+        lag = asyncio.create_task(meter.run())
+        before = load.requests
+        with measure.Stopwatch(spinner) as watch:
+            await load.go_on(seconds)
+            requests = load.requests - before
+        lag.cancel()
+    return {
+        "rate": requests / watch.wall,
+        "cpu_us": watch.cpu / max(requests, 1) * 1e6,
+        "lag_p50_ms": meter.percentile(50),
+        "lag_p99_ms": meter.percentile(99),
+        "rss_mib": measure.peak_rss_mib(),
+        "seconds": watch.wall,
+    }
+
+
+async def main(name: str, url: str, in_flight: int, seconds: float, spin_core: int | None) -> None:
+    """Warm one client up, measure it and print its figures."""
     async with CLIENTS[name](in_flight) as get:
         size = await get(url)
-        await load(get, url, in_flight, in_flight * 4)
-        spinner = measure.Spinner(spin_core)
-        with spinner.spinning() if spin_core is not None else contextlib.nullcontext():
-            meter = measure.LagMeter()
-            lag = asyncio.ensure_future(meter.run())
-            await asyncio.sleep(0)
-            cpu, began = time.process_time(), time.perf_counter()
-            received = await load(get, url, in_flight, requests)
-            wall, cpu = time.perf_counter() - began, time.process_time() - cpu
-            lag.cancel()
-        assert received == size * requests
-    print(
-        json.dumps(
-            {
-                "rate": requests / wall,
-                "cpu_us": (cpu - spinner.cpu) / requests * 1e6,
-                "lag_p50_ms": meter.percentile(50),
-                "lag_p99_ms": meter.percentile(99),
-                "rss_mib": measure.peak_rss_mib(),
-            }
-        )
-    )
+        async with Load(get, url, in_flight, size) as load:
+            await load.go_on(WARM_UP, requests=in_flight)
+            figures = await measured(load, seconds, spin_core)
+            # Before the load and the client end: a crash then takes no figures with it.
+            print(json.dumps(figures), flush=True)
 
 
 if __name__ == "__main__":
-    name, url, in_flight, requests, core, spin = sys.argv[1:]
-    measure.pin(int(core))
-    asyncio.run(main(name, url, int(in_flight), int(requests), None if spin == "-" else int(spin)))
+    name, url, in_flight, seconds, core, spin = sys.argv[1:]
+    if float(seconds) > LONGEST:
+        sys.exit(f"{seconds} seconds are more than {LONGEST:.0f}: the argument is no count")
+    measure.pin(None if core == "-" else int(core))
+    spin_core = None if spin == "-" else int(spin)
+    asyncio.run(main(name, url, int(in_flight), float(seconds), spin_core))

@@ -66,7 +66,7 @@ def serve(core: int | None) -> Iterator[str]:
             stderr=subprocess.DEVNULL,
         )
         try:
-            if core is not None:
+            if core is not None and hasattr(os, "sched_setaffinity"):
                 os.sched_setaffinity(server.pid, {core})
             _wait_for(port)
             yield f"http://127.0.0.1:{port}"

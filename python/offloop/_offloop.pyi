@@ -7,7 +7,24 @@ from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, 
 from contextvars import Context
 from typing import Any, Generic, Literal, Self, TypeVar, final
 
+from typing_extensions import disjoint_base
+
 from offloop._bridge import JobFuture
+
+__all__ = [
+    "Client",
+    "Headers",
+    "Job",
+    "Ready",
+    "Response",
+    "Ringer",
+    "SendOff",
+    "Worker",
+    "after_fork_in_child",
+    "close_pool",
+    "run",
+    "sleep",
+]
 
 _T_co = TypeVar("_T_co", covariant=True)
 
@@ -21,6 +38,8 @@ _Timeout = float | datetime.timedelta | None
 class Job(Coroutine[Any, Any, _T_co], Generic[_T_co]):
     """One operation of offloop: lazy until it is awaited, handed to asyncio, or started."""
 
+    __name__: str
+    __qualname__: str
     def __await__(self) -> Generator[Any, Any, _T_co]: ...
     def __iter__(self) -> Generator[Any, Any, _T_co]: ...
     def __next__(self) -> Self: ...
@@ -100,6 +119,7 @@ class Response:
     def is_error(self) -> bool: ...
     def raise_for_status(self) -> Self: ...
 
+@disjoint_base
 class Client:
     """The engine of `offloop.Client`: connections are kept and shared by all requests."""
 

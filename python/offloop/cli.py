@@ -90,7 +90,7 @@ def _declare_demo(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_demo(arguments: argparse.Namespace) -> int:
-    from offloop.demo import show  # noqa: PLC0415 - only the chosen sub-command is imported
+    from offloop.demo import show
 
     right = show.fetch_urls(arguments.urls) if arguments.urls else show.tell_stories()
     return 0 if right else FAILED

@@ -137,7 +137,9 @@ class StatusError(FetchError):
     A pickled StatusError leaves the response behind.
     """
 
-    def __init__(self, *args: Any, url: str | None = None, response: Response | None = None) -> None:
+    def __init__(
+        self, *args: Any, url: str | None = None, response: Response | None = None
+    ) -> None:
         super().__init__(*args, url=url)
         self.response = response
 

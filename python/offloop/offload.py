@@ -36,5 +36,3 @@ def run(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Job[T]:
     """
     job: Job[T] = _offloop.run(fn, *args, **kwargs)
     return job
-
-

@@ -52,7 +52,7 @@ impl PyHeaders {
     }
 
     /// As `[name]`, with a default.
-    #[pyo3(signature = (name, default=None))]
+    #[pyo3(signature = (name, default=None, /))]
     fn get<'py>(
         &self,
         py: Python<'py>,

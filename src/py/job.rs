@@ -58,6 +58,7 @@ impl PyJob {
     }
 
     /// The coroutine protocol: as `__next__`.
+    #[pyo3(signature = (value, /))]
     fn send<'py>(slf: &Bound<'py, Self>, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
         let _ = value; // a future has nothing to receive
         Self::__next__(slf)

@@ -8,13 +8,13 @@ import time
 from typing import Any
 
 import pytest
-from conftest import Run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from servers import Server
 
 import offloop
+from conftest import Run
 from offloop import _offloop
+from servers import Server
 
 
 def test_cancel_settles_at_once(run: Run[Any]) -> None:
@@ -145,7 +145,9 @@ def test_closing_an_abandoned_awaiter_leaves_the_job_alone(run: Run[Any]) -> Non
 
 
 @settings(max_examples=30, deadline=None)
-@given(delays=st.lists(st.tuples(st.floats(0, 0.004), st.floats(0, 0.004)), min_size=1, max_size=40))
+@given(
+    delays=st.lists(st.tuples(st.floats(0, 0.004), st.floats(0, 0.004)), min_size=1, max_size=40)
+)
 def test_result_or_cancelled_error_but_never_both_and_never_neither(
     delays: list[tuple[float, float]],
 ) -> None:

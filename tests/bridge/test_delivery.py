@@ -9,9 +9,9 @@ import time
 from typing import Any
 
 import pytest
-from conftest import Run
 
 import offloop
+from conftest import Run
 from offloop import _offloop
 
 

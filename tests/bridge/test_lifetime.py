@@ -15,11 +15,11 @@ import weakref
 from typing import Any
 
 import pytest
-from conftest import Run
-from servers import Server
 
 import offloop
+from conftest import Run
 from offloop import _offloop
+from servers import Server
 
 
 def test_a_job_that_was_never_awaited_warns_and_names_itself(server: Server) -> None:

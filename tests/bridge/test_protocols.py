@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import Run
-from servers import Server
 
 import offloop
+from conftest import Run
 from offloop import _offloop
+from servers import Server
 
 
 def plus_one(n: int) -> int:

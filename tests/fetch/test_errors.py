@@ -10,9 +10,9 @@ import time
 from typing import Any
 
 import pytest
-from servers import Server
 
 import offloop
+from servers import Server
 
 
 def fail(url: str, expected: type[Exception], **options: Any) -> Any:
@@ -31,7 +31,16 @@ def fail(url: str, expected: type[Exception], **options: Any) -> Any:
 
 @pytest.mark.parametrize(
     "url",
-    ["", "example.org", "ftp://example.org/", "http://", "http://a b/", "http://0x7f.1/", "http://a..b/", "http://[::1"],
+    [
+        "",
+        "example.org",
+        "ftp://example.org/",
+        "http://",
+        "http://a b/",
+        "http://0x7f.1/",
+        "http://a..b/",
+        "http://[::1",
+    ],
 )
 def test_a_url_that_is_not_dialled_as_written_is_refused_at_the_call(url: str) -> None:
     with pytest.raises(offloop.InvalidURL) as caught:

@@ -11,10 +11,10 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from conftest import Run
-from servers import Server
 
 import offloop
+from conftest import Run
+from servers import Server
 
 
 def get(url: str, **options: Any) -> offloop.Response:
@@ -63,7 +63,9 @@ def test_what_is_asked_for_is_what_is_sent(server: Server) -> None:
 
 def test_a_client_adds_its_base_url_and_headers(server: Server) -> None:
     async def main() -> None:
-        async with offloop.Client(base_url=f"{server.url}/echo", headers=[("x-common", "1")]) as client:
+        async with offloop.Client(
+            base_url=f"{server.url}/echo", headers=[("x-common", "1")]
+        ) as client:
             report = (await client.get("more", headers={"x-own": "2"})).json()
             assert report["target"] == "/echo/more"
             assert (report["headers"]["x-common"], report["headers"]["x-own"]) == ("1", "2")
@@ -105,7 +107,13 @@ def test_text_follows_the_charset_of_the_server(server: Server, charset: str) ->
 
 @pytest.mark.parametrize(
     "document",
-    ['{"a": [1, 2.5, null, true, "\\u00fc"]}', "123456789012345678901234567890", '"\\ud83d\\ude00"', "NaN", " [] "],
+    [
+        '{"a": [1, 2.5, null, true, "\\u00fc"]}',
+        "123456789012345678901234567890",
+        '"\\ud83d\\ude00"',
+        "NaN",
+        " [] ",
+    ],
 )
 def test_json_is_what_the_standard_library_reads(server: Server, document: str) -> None:
     value = get(f"{server.url}/json?{quote(document)}").json()
@@ -131,7 +139,11 @@ def test_raise_for_status_carries_the_response(server: Server) -> None:
         assert caught.value.response is response
         assert "hunter2" not in str(caught.value)
         again = pickle.loads(pickle.dumps(caught.value))
-        assert (str(again), again.url, again.response) == (str(caught.value), caught.value.url, None)
+        assert (str(again), again.url, again.response) == (
+            str(caught.value),
+            caught.value.url,
+            None,
+        )
 
 
 def test_connections_are_kept_and_shared(own_server: Server) -> None:
@@ -169,7 +181,9 @@ def test_one_client_survives_two_loops(server: Server) -> None:
 @pytest.mark.parametrize("size", [0, 1, 65_536, 262_144, 262_145, 5_000_000])
 def test_bodies_of_every_size_arrive_whole(run: Run[Any], server: Server, size: int) -> None:
     async def main() -> None:
-        responses = await asyncio.gather(*(offloop.fetch(f"{server.url}/bytes/{size}") for _ in range(3)))
+        responses = await asyncio.gather(
+            *(offloop.fetch(f"{server.url}/bytes/{size}") for _ in range(3))
+        )
         for response in responses:
             assert response.content == b"y" * size
             assert response.headers["content-length"] == str(size)

@@ -6,9 +6,9 @@ import asyncio
 from typing import Any
 
 import pytest
-from servers import Server, serve
 
 import offloop
+from servers import Server, serve
 
 
 def get(url: str, **options: Any) -> offloop.Response:
@@ -20,7 +20,9 @@ def get(url: str, **options: Any) -> offloop.Response:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_followed_and_keeps_headers_at_home(server: Server, status: int) -> None:
-    response = get(f"{server.url}/to/{status}?/echo", headers={"authorization": "Bearer hunter2", "x-key": "k"})
+    response = get(
+        f"{server.url}/to/{status}?/echo", headers={"authorization": "Bearer hunter2", "x-key": "k"}
+    )
     assert response.url == f"{server.url}/echo"
     assert response.json()["headers"]["authorization"] == "Bearer hunter2"
     assert response.json()["headers"]["x-key"] == "k"
@@ -63,7 +65,9 @@ def test_an_endless_maze_ends(server: Server) -> None:
         get(f"{server.url}/loop")
 
 
-@pytest.mark.parametrize("location", ["ftp://example.org/", "http://u:p@127.0.0.1/", "http://0x7f.1/", "//"])
+@pytest.mark.parametrize(
+    "location", ["ftp://example.org/", "http://u:p@127.0.0.1/", "http://0x7f.1/", "//"]
+)
 def test_a_location_that_is_no_honest_url_is_an_error(server: Server, location: str) -> None:
     with pytest.raises(offloop.InvalidRedirect):
         get(f"{server.url}/to?{location}")

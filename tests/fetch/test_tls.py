@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import trustme
-from servers import Server, serve
 
 import offloop
+from servers import Server, serve
 
 FETCH = """
 import asyncio, sys, offloop
@@ -46,7 +46,9 @@ def authority() -> trustme.CA:
 def tls_server(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("tls")
     authority.cert_pem.write_to_path(folder / "ca.pem")
-    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(folder / "leaf.pem")
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
+        folder / "leaf.pem"
+    )
     with serve("plain", str(folder / "leaf.pem"), scheme="https") as running:
         yield running
 
@@ -55,7 +57,9 @@ def test_a_certificate_of_a_trusted_authority_is_accepted(
     tls_server: Server, authority: trustme.CA, tmp_path: Path
 ) -> None:
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    ended = fetch_in_a_process(f"{tls_server.url}/1k", f"{tls_server.url}/to?/1k", SSL_CERT_FILE=str(tmp_path / "ca.pem"))
+    ended = fetch_in_a_process(
+        f"{tls_server.url}/1k", f"{tls_server.url}/to?/1k", SSL_CERT_FILE=str(tmp_path / "ca.pem")
+    )
     assert (ended.stdout, ended.stderr) == ("200\n200\n", "")
 
 
@@ -78,13 +82,17 @@ def test_a_machine_without_roots_warns_once_and_uses_the_bundled_ones(
     none = {"SSL_CERT_FILE": str(tmp_path / "empty.pem"), "SSL_CERT_DIR": str(tmp_path / "empty")}
     ended = fetch_in_a_process(f"{server.url}/1k", **none)
     assert (ended.stdout, ended.stderr) == ("200\n", "")
-    ended = fetch_in_a_process(f"{server.url}/1k", f"{tls_server.url}/1k", f"{tls_server.url}/1k", **none)
+    ended = fetch_in_a_process(
+        f"{server.url}/1k", f"{tls_server.url}/1k", f"{tls_server.url}/1k", **none
+    )
     assert ended.stdout.startswith("200\nTLSError")
     assert ended.stderr.count("no root certificates") == 1
     assert len(ended.stderr.splitlines()) == 1
 
 
-def test_http_on_a_tls_port_and_tls_on_an_http_port_are_errors(tls_server: Server, server: Server) -> None:
+def test_http_on_a_tls_port_and_tls_on_an_http_port_are_errors(
+    tls_server: Server, server: Server
+) -> None:
     async def main() -> None:
         with pytest.raises(offloop.FetchError):
             await offloop.fetch(tls_server.url.replace("https", "http"), timeout=5)

@@ -12,9 +12,9 @@ import traceback
 from typing import Any
 
 import pytest
-from conftest import Run
 
 import offloop
+from conftest import Run
 
 
 def test_arguments_and_result_are_passed_on(run: Run[Any]) -> None:

@@ -33,7 +33,9 @@ class Server:
 def serve(script: str, *arguments: str, scheme: str = "http") -> Iterator[Server]:
     """Run `tests/servers/<script>.py` and wait until it listens."""
     command = [sys.executable, str(FOLDER / f"{script}.py"), *arguments]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         assert process.stdin is not None
         try:

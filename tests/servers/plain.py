@@ -23,7 +23,9 @@ def respond(body: bytes, status: str = "200 OK", *headers: str, length: int | No
     return "\r\n".join([*lines, *headers, "", ""]).encode("latin-1") + body
 
 
-async def answer(method: str, target: str, headers: dict[str, str], body: bytes, out: asyncio.StreamWriter) -> bool:
+async def answer(
+    method: str, target: str, headers: dict[str, str], body: bytes, out: asyncio.StreamWriter
+) -> bool:
     """Answer one request; False closes the connection."""
     path, _, query = target.partition("?")
     kind, _, rest = path.removeprefix("/").partition("/")
@@ -37,7 +39,12 @@ async def answer(method: str, target: str, headers: dict[str, str], body: bytes,
             left -= min(left, 1 << 20)
             await out.drain()
     elif kind == "echo":
-        report = {"method": method, "target": target, "headers": headers, "body": body.decode("latin-1")}
+        report = {
+            "method": method,
+            "target": target,
+            "headers": headers,
+            "body": body.decode("latin-1"),
+        }
         out.write(respond(json.dumps(report).encode(), "200 OK", "content-type: application/json"))
     elif kind == "delay":
         await asyncio.sleep(float(rest))
@@ -51,9 +58,15 @@ async def answer(method: str, target: str, headers: dict[str, str], body: bytes,
     elif kind == "json":
         out.write(respond(unquote(query).encode(), "200 OK", "content-type: application/json"))
     elif kind == "text":
-        out.write(respond("grün".encode(rest), "200 OK", f'content-type: text/plain; charset="{rest}"'))
+        out.write(
+            respond("grün".encode(rest), "200 OK", f'content-type: text/plain; charset="{rest}"')
+        )
     elif kind == "headers":
-        out.write(respond(b"", "200 OK", "x-two: 1", "X-Two: 2", "set-cookie: id=hunter2", "x-latin: gr\xfcn"))
+        out.write(
+            respond(
+                b"", "200 OK", "x-two: 1", "X-Two: 2", "set-cookie: id=hunter2", "x-latin: gr\xfcn"
+            )
+        )
     elif kind == "cut":
         out.write(respond(b"z" * int(rest), length=1000))
         return False
@@ -91,8 +104,14 @@ async def serve_connection(reader: asyncio.StreamReader, out: asyncio.StreamWrit
             seen["requests"] += 1
             # Notice a client that leaves while it is being answered.
             work = asyncio.ensure_future(answer(method, target, headers, body, out))
-            gone = asyncio.ensure_future(reader.read(1)) if "delay" in target or "hang" in target else None
-            await asyncio.wait({work, gone} if gone else {work}, return_when=asyncio.FIRST_COMPLETED)
+            gone = (
+                asyncio.ensure_future(reader.read(1))
+                if "delay" in target or "hang" in target
+                else None
+            )
+            await asyncio.wait(
+                {work, gone} if gone else {work}, return_when=asyncio.FIRST_COMPLETED
+            )
             if gone and not gone.done():
                 gone.cancel()
                 await asyncio.wait({gone})

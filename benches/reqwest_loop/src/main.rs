@@ -1,6 +1,6 @@
 //! GETs one URL from a fixed number of tasks on one thread and prints `requests seconds`.
 //!
-//! usage: reqwest-loop URL IN_FLIGHT REQUESTS
+//! usage: `reqwest-loop URL IN_FLIGHT REQUESTS`
 
 use std::cell::Cell;
 use std::rc::Rc;

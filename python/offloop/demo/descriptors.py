@@ -19,7 +19,7 @@ def room_for(descriptors: int) -> Iterator[None]:
     if sys.platform == "win32":
         yield
         return
-    import resource  # noqa: PLC0415 - POSIX only
+    import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     unlimited = resource.RLIM_INFINITY

@@ -94,5 +94,5 @@ def _progress(what: str) -> None:
         print(f"… {what}", file=sys.stderr)
 
 
-def _yes(right: bool) -> str:  # noqa: FBT001 - what it is about
+def _yes(right: bool) -> str:
     return "yes" if right else "no"

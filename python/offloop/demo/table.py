@@ -21,9 +21,9 @@ def draw(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> N
 
 
 def _draw_rich(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - optional
-    from rich.table import Table  # noqa: PLC0415 - optional
-    from rich.text import Text  # noqa: PLC0415 - optional
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
     table = Table(*columns)
     for row in rows:
