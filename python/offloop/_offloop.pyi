@@ -5,7 +5,7 @@ import datetime
 import types
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping
 from contextvars import Context
-from typing import Any, Generic, Literal, Self, TypeVar, final
+from typing import Any, Generic, Literal, ParamSpec, Self, TypeVar, final
 
 from typing_extensions import disjoint_base
 
@@ -26,6 +26,8 @@ __all__ = [
     "sleep",
 ]
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
 
 _Pairs = Mapping[str, Any] | Iterable[tuple[str, Any]]
@@ -190,7 +192,7 @@ class Worker:
     def done(self, value: object) -> None: ...
     def raised(self, error: BaseException, traceback: types.TracebackType | None) -> None: ...
 
-def run(*call: Any, **keywords: Any) -> Job[Any]: ...
+def run(fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Job[_T]: ...
 def sleep(seconds: float = 0.0) -> Job[None]: ...
 def after_fork_in_child() -> None: ...
 def close_pool(grace: float) -> list[tuple[str, str, float]]: ...

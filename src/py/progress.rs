@@ -171,8 +171,13 @@ impl PyJob {
         py: Python<'_>,
         look: impl FnOnce(&mut Settled) -> R,
     ) -> Option<R> {
-        self.catch_up(py);
-        match &mut lock(&self.state).phase {
+        let mut state = lock(&self.state);
+        if matches!(state.phase, Phase::Pending(_)) {
+            drop(state);
+            self.catch_up(py);
+            state = lock(&self.state);
+        }
+        match &mut state.phase {
             Phase::Over(settled, _) => Some(look(settled)),
             _ => None,
         }
