@@ -22,6 +22,7 @@ use crate::convert::{Imported, lock};
 use crate::doorbell::LoopBell;
 use crate::job::PyJob;
 use crate::lounge::Lounge;
+use crate::offload::Task;
 use crate::outcome::{Landing, Outcome};
 use crate::turn::{PyReady, PyRinger};
 
@@ -30,6 +31,18 @@ use crate::turn::{PyReady, PyRinger};
 pub(crate) struct Parcel {
     pub(crate) slot: usize,
     pub(crate) ticket: Arc<JobTicket>,
+    /// What a call that was cancelled in the queue leaves behind, for the loop's thread to
+    /// release.
+    pub(crate) remains: Option<Box<Remains>>,
+}
+
+/// A call that never ran, and its context.
+pub(crate) type Remains = (Task, Py<PyAny>);
+
+impl Parcel {
+    pub(crate) fn new(slot: usize, ticket: Arc<JobTicket>) -> Self {
+        Self { slot, ticket, remains: None }
+    }
 }
 
 /// One Job's state, shared with whoever runs it.

@@ -90,7 +90,7 @@ pub(crate) fn copy_body(
     parcel: &Parcel,
 ) -> Result<(), Box<Response>> {
     parcel.ticket.reopen();
-    let parcel = Parcel { slot: parcel.slot, ticket: Arc::clone(&parcel.ticket) };
+    let parcel = Parcel::new(parcel.slot, Arc::clone(&parcel.ticket));
     let order =
         Order { job: OrderKind::CopyBody(response), parcel, door: Arc::clone(&bridge.door) };
     match submit(py, order) {
@@ -223,15 +223,15 @@ impl PyWorker {
             if next == Submitted::Hire {
                 hire(py);
             }
-            if !order.parcel.ticket.begin(self.desk.number)
-                && matches!(order.job, OrderKind::Call { .. })
-            {
-                continue; // cancelled while it waited
-            }
-            let Order { job, parcel, door } = order;
+            let Order { job, mut parcel, door } = order;
             match job {
                 OrderKind::CopyBody(response) => {
                     drop(deliver(parcel, &door, copied(py, *response)));
+                }
+                OrderKind::Call { task, context } if !parcel.ticket.begin(self.desk.number) => {
+                    // Cancelled while it waited: what is left of it goes home unopened.
+                    parcel.remains = Some(Box::new((task, context)));
+                    drop(door.queue.push(parcel));
                 }
                 OrderKind::Call { task, context } => {
                     let call = task.call.clone_ref(py);

@@ -112,7 +112,7 @@ impl PyJob {
         let is_call = matches!(work, Work::Call(_));
         let ticket = Arc::new(if is_call { Ticket::queued() } else { Ticket::running() });
         let slot = bridge.board(&ticket);
-        let parcel = Parcel { slot, ticket: Arc::clone(&ticket) };
+        let parcel = Parcel::new(slot, Arc::clone(&ticket));
         let launched = match work {
             Work::Operation(operation) => take_off(py, &bridge, operation, parcel),
             Work::Call(task) => {

@@ -76,12 +76,11 @@ impl PyResponse {
         self.status.canonical_reason().unwrap_or_default()
     }
 
-    /// "HTTP/1.1", "HTTP/1.0" or "HTTP/2".
+    /// "HTTP/1.1" or "HTTP/1.0".
     #[getter]
     fn http_version(&self) -> &'static str {
         match self.version {
             Version::HTTP_10 => "HTTP/1.0",
-            Version::HTTP_2 => "HTTP/2",
             _ => "HTTP/1.1",
         }
     }

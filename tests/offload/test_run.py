@@ -194,3 +194,27 @@ def test_objects_are_released_in_the_loops_thread(run: Run[Any]) -> None:
         assert set(released) == {threading.get_ident()}
 
     run(main())
+
+
+def test_a_call_cancelled_in_the_queue_is_released_in_the_loops_thread(run: Run[Any]) -> None:
+    released: list[int] = []
+
+    class Witness:
+        def __del__(self) -> None:
+            released.append(threading.get_ident())
+
+    async def main() -> None:
+        gate = threading.Event()
+        blockers = [offloop.run(gate.wait, 30).start() for _ in range(40)]
+        await asyncio.sleep(0.1)
+        waiting = [offloop.run(print, Witness()).start() for _ in range(100)]
+        for job in waiting:
+            job.cancel()
+        del waiting, job
+        gate.set()
+        await asyncio.gather(*blockers)
+        while len(released) < 100:
+            await asyncio.sleep(0.01)
+        assert set(released) == {threading.get_ident()}
+
+    run(main())
