@@ -6,6 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 URLS ?=
 
+# An activated environment of the user's is left alone.
+export VIRTUAL_ENV := $(abspath $(VENV))
+unexport CONDA_PREFIX PYTHONPATH PYTHONHOME
+
 RUST := $(shell find src -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock
 # The wheel's build is `release`; `quick` is the same code without link-time optimisation.
 PROFILE ?= quick
