@@ -35,6 +35,10 @@ url, kind = sys.argv[1:]
 if kind == "uvloop":
     import uvloop
     new_loop = uvloop.new_event_loop
+elif kind == "no-readers":
+    class new_loop(asyncio.SelectorEventLoop):
+        def add_reader(self, *args):
+            raise NotImplementedError
 else:
     new_loop = asyncio.new_event_loop
 
@@ -97,6 +101,8 @@ class Shape:
     send: signal.Signals | None = None
     """What the process is sent once it has printed "ready"."""
     environment: dict[str, str] = field(default_factory=dict)
+    times: int = 1
+    """How many times more often it is repeated: for what only chance brings about."""
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -110,10 +116,11 @@ def kind(request: pytest.FixtureRequest) -> str:
 def ends_well(shape: Shape, server: Server, kind: str = "asyncio") -> None:
     """Run a shape's repeats; each has to end as it should and in time."""
     slowest = 0.0
-    for repeat in range(REPEATS):
+    repeats = REPEATS * shape.times
+    for repeat in range(repeats):
         seconds = run_once(shape, server, kind, repeat)
         slowest = max(slowest, seconds)
-    assert slowest <= LIMIT, f"the slowest of {REPEATS} took {slowest:.2f} s"
+    assert slowest <= LIMIT, f"the slowest of {repeats} took {slowest:.2f} s"
 
 
 def run_once(shape: Shape, server: Server, kind: str, repeat: int) -> float:
@@ -345,24 +352,44 @@ busy.wait()
     ends_well(Shape(code), server, kind)
 
 
-def test_daemon_threads_that_are_just_hiring_do_not_disturb_the_end(server: Server) -> None:
-    code = """
+@pytest.mark.parametrize(
+    "first", ['offloop.fetch(f"{url}/1k")', "offloop.run(int)"], ids=["fetch", "run"]
+)
+def test_a_daemon_thread_may_be_using_offloop_for_the_first_time_at_the_end(
+    server: Server, kind: str, first: str
+) -> None:
+    # Up to Python 3.13 a daemon thread is ended by unwinding its stack, where it waits for the GIL.
+    code = f"""
 begin = threading.Event()
 
-async def offload():
+async def use():
     begin.set()
-    await asyncio.gather(*(offloop.run(spin, 0.2) for _ in range(40)))
+    await asyncio.gather(*({first} for _ in range(40)))
 
 def thread():
     try:
-        run_loop(offload())
-    except offloop.Closed:
+        run_loop(use())
+    except (offloop.Closed, offloop.ResourceExhausted):
         pass
 
 threading.Thread(target=thread, daemon=True).start()
 begin.wait()
 """
-    ends_well(Shape(code), server)
+    ends_well(Shape(code, times=10), server, kind)
+
+
+def test_a_loop_without_readers_does_not_disturb_the_end(server: Server) -> None:
+    code = """
+async def main():
+    global futures
+    futures = await in_flight([])
+    futures += [offloop.fetch(f"{url}/delay/{n / 1000}").start() for n in range(50)]
+    await asyncio.sleep(0.01)
+
+loop = new_loop()
+loop.run_until_complete(main())
+"""
+    ends_well(Shape(code, times=5), server, "no-readers")
 
 
 def test_a_thread_with_its_own_loop_finishes_its_fetches_after_main_has_ended(
