@@ -39,7 +39,7 @@ lint: $(VENV)/.built
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest offloop._offloop --allowlist tests/typing/stubtest.txt
-	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
 
 # Compares with what other packages do; needs nginx (Debian: apt-get install nginx-light).
 bench: $(VENV)/.bench

@@ -29,16 +29,16 @@ warnings.filterwarnings("ignore", ".*fork.*", DeprecationWarning)
 faulthandler.enable()
 url = sys.argv[1]
 
-def outcome(pid, near):
+def ended(pid):
+    # The child's exit code, or None where it had to be killed.
     give_up = time.monotonic() + 5
-    while os.waitpid(pid, os.WNOHANG) == (0, 0):
+    while (waited := os.waitpid(pid, os.WNOHANG)) == (0, 0):
         if time.monotonic() > give_up:
             os.kill(pid, signal.SIGABRT)  # faulthandler tells where
             os.waitpid(pid, 0)
-            return "hung"
+            return None
         time.sleep(0.001)
-    with open(near) as pipe:
-        return pipe.read()
+    return os.waitstatus_to_exitcode(waited[1])
 
 def fork(act):
     # What `act` gives in a child, or "forked" where it was refused, or "hung".
@@ -55,7 +55,10 @@ def fork(act):
             os.write(far, said.encode())
             os._exit(0)
     os.close(far)
-    return outcome(pid, near)
+    if ended(pid) is None:
+        return "hung"
+    with open(near) as pipe:
+        return pipe.read()
 
 async def fetch_1k():
     import offloop
@@ -520,17 +523,12 @@ def test_processes_started_with_work_in_flight_leave_it_alone(
 def test_a_child_that_ends_as_python_does_ends_in_time(server: Server, tmp_path: Path) -> None:
     code = f"""
 {IN_FLIGHT}
-async def main():
-    futures = await start()
-    pid = os.fork()
-    if pid == 0:
-        raise SystemExit(3)
-    began = time.monotonic()
-    status = await offloop.run(os.waitpid, pid, 0)
-    print(os.waitstatus_to_exitcode(status[1]))
-    assert time.monotonic() - began < 5
-    await finish(futures)
-
-asyncio.run(main())
+runner = asyncio.Runner()
+futures = runner.run(start())
+pid = os.fork()
+if pid == 0:
+    sys.exit(3)
+print(ended(pid))
+runner.run(finish(futures))
 """
     assert run_script(code, server, tmp_path).split() == ["3"]
