@@ -1,6 +1,6 @@
 """offloop: one awaitable for everything that would block or crowd asyncio's event loop."""
 
-from offloop import _lifecycle
+from offloop import _bridge, _lifecycle
 from offloop._offloop import Headers, Job, Response
 from offloop.exceptions import (
     BodyTooLarge,
@@ -66,4 +66,8 @@ __all__ = [
     "run",
 ]
 
+# Here and not at first use: a daemon thread that is in the middle of an import, with a Rust frame
+# below it, when the interpreter ends would take the process along.
+_bridge.prepare()
 _lifecycle.install_fork_hook()
+_lifecycle.install_exit_hook()

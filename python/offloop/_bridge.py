@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import sys
 import threading
@@ -130,6 +131,12 @@ def report(loop: asyncio.AbstractEventLoop | None, context: dict[str, Any]) -> N
         logging.getLogger("asyncio").error(context["message"], exc_info=error)
     else:
         loop.call_exception_handler(context)
+
+
+def prepare() -> None:
+    """Import what the Rust side will ask for by name."""
+    for module in ("asyncio", "contextvars", "offloop.exceptions", "offloop.pools.thread"):
+        importlib.import_module(module)
 
 
 def warn_of_bundled_roots() -> None:

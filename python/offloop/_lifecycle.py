@@ -12,7 +12,11 @@ from offloop import _offloop
 EXIT_GRACE = 1.0
 """Seconds that running calls get at exit; ``OFFLOOP_EXIT_GRACE`` says otherwise."""
 
-_installed = False
+hiring = threading.Lock()
+"""Held while a worker thread is being started; the exit hook waits for it."""
+
+exiting = False
+"""Set by the exit hook under `hiring`: no more threads."""
 
 
 def install_fork_hook() -> None:
@@ -22,11 +26,7 @@ def install_fork_hook() -> None:
 
 
 def install_exit_hook() -> None:
-    """Close the pool before Python finalises; called when the first thread is started."""
-    global _installed  # noqa: PLW0603 - once per process
-    if _installed:
-        return
-    _installed = True
+    """Have the pool closed before Python finalises, and no thread started after that."""
     try:
         # As concurrent.futures does: runs before threads are joined and before atexit handlers.
         threading._register_atexit(_close_pool)  # type: ignore[attr-defined]
@@ -35,6 +35,9 @@ def install_exit_hook() -> None:
 
 
 def _close_pool() -> None:
+    global exiting  # noqa: PLW0603 - once per process
+    with hiring:
+        exiting = True
     for function, thread, seconds in _offloop.close_pool(_grace()):
         logging.getLogger("offloop").warning(
             "left %s running at exit: thread %s, for %.1f s", function, thread, seconds

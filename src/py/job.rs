@@ -46,7 +46,7 @@ impl PyJob {
     /// One step of `await`: the Job itself while it is not over, then its result.
     fn __next__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
         let (py, this) = (slf.py(), slf.get());
-        this.ensure_started(py)?;
+        Self::ensure_started(slf)?;
         match this.outcome(py) {
             Some(Ok(value)) => Err(PyStopIteration::new_err((value,))),
             Some(Err(error)) => Err(error),
@@ -97,7 +97,7 @@ impl PyJob {
     fn start<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         static FOLLOW: Imported = Imported::new("offloop._bridge", "follow");
         let py = slf.py();
-        slf.get().ensure_started(py)?;
+        Self::ensure_started(slf)?;
         FOLLOW.load(py)?.call1((slf,))
     }
 
@@ -169,7 +169,7 @@ impl PyJob {
         context: Option<Py<PyAny>>,
     ) -> PyResult<()> {
         let (py, this) = (slf.py(), slf.get());
-        this.ensure_started(py)?;
+        Self::ensure_started(slf)?;
         this.catch_up(py);
         let context = match context {
             Some(context) => context,

@@ -4,7 +4,7 @@
 //! [`PyWorker::next`], so that no Rust frame lies below user code (see `event_loop`). A worker
 //! keeps the GIL over several jobs when they are short, and waits without it.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,8 @@ const JOBS_PER_HOLD: u32 = 8;
 
 static POOL: LazyLock<Arc<Pool<Order>>> = LazyLock::new(|| Arc::new(Pool::new(THREADS, QUEUE)));
 static HIRED: AtomicU32 = AtomicU32::new(0);
+/// A thread runs or is being started: a forked child would miss it.
+static THREADS_EXIST: AtomicBool = AtomicBool::new(false);
 /// The desks of all workers, for the report at exit; at most `THREADS` of them live.
 static DESKS: Mutex<Vec<Weak<Desk>>> = Mutex::new(Vec::new());
 
@@ -117,20 +119,25 @@ fn submit(py: Python<'_>, order: Order) -> Result<(), (Order, Error)> {
 fn hire(py: Python<'_>) {
     static HIRE: Imported = Imported::new("offloop.pools.thread", "hire");
     let number = HIRED.fetch_add(1, Ordering::Relaxed) + 1;
-    let worker = Mutex::new(POOL.worker());
-    let desk = Arc::new(Desk { number, current: Mutex::default() });
+    let worker = Mutex::new(Some(POOL.worker()));
+    let desk = Arc::new(Desk { number, worker, current: Mutex::default() });
     let mut desks = lock(&DESKS);
     desks.retain(|desk| desk.strong_count() > 0);
     desks.push(Arc::downgrade(&desk));
     drop(desks);
-    let worker = PyWorker { worker, jobs_in_hold: AtomicU32::new(0), desk };
+    let worker = PyWorker { jobs_in_hold: AtomicU32::new(0), desk: Arc::clone(&desk) };
+    // Before it runs: its first call may fork.
+    THREADS_EXIST.store(true, Ordering::Relaxed);
     let hired = HIRE.load(py).and_then(|hire| hire.call1((worker,)));
     let Err(refusal) = hired else {
         return;
     };
+    let refusal = refusal.to_string();
+    desk.leave();
     if POOL.workers() > 0 {
         return;
     }
+    THREADS_EXIST.store(false, Ordering::Relaxed);
     for order in POOL.take_all() {
         let mut error = Error::new(Kind::Resources, format!("cannot start a thread: {refusal}"));
         error.errno = Some(EAGAIN);
@@ -176,13 +183,30 @@ struct Current {
 /// What a worker has before it. Written by its own thread, read by the report at exit.
 struct Desk {
     number: u32,
+    /// Taken out when the thread ends: a traceback may keep the rest alive for long.
+    worker: Mutex<Option<Worker<Order>>>,
     current: Mutex<Option<Current>>,
+}
+
+impl Desk {
+    fn take_order(&self) -> Option<(Order, Submitted)> {
+        lock(&self.worker).as_mut()?.try_take()
+    }
+
+    /// Sleeps until there may be an order; false when the thread has to end.
+    fn wait(&self) -> bool {
+        lock(&self.worker).as_mut().is_some_and(Worker::wait)
+    }
+
+    fn leave(&self) {
+        let worker = lock(&self.worker).take();
+        drop(worker);
+    }
 }
 
 /// One worker thread; used by that thread alone.
 #[pyclass(name = "Worker", module = "offloop._offloop", frozen)]
 pub(crate) struct PyWorker {
-    worker: Mutex<Worker<Order>>,
     /// Jobs taken since the GIL was last let go.
     jobs_in_hold: AtomicU32,
     desk: Arc<Desk>,
@@ -207,17 +231,18 @@ impl PyWorker {
                 let bell = bell.take();
                 py.detach(|| drop(bell));
             }
-            let taken = lock(&self.worker).try_take();
+            let taken = self.desk.take_order();
             let Some((order, next)) = taken else {
                 self.jobs_in_hold.store(0, Ordering::Relaxed);
                 let bell = bell.take();
                 let more = py.detach(|| {
                     drop(bell);
-                    lock(&self.worker).wait()
+                    self.desk.wait()
                 });
                 if more {
                     continue;
                 }
+                self.desk.leave();
                 return Ok(None);
             };
             if next == Submitted::Hire {
@@ -362,5 +387,5 @@ pub(crate) fn close(py: Python<'_>, grace: Duration) -> Vec<(String, String, f64
 
 /// Whether worker threads exist: a forked child would miss them.
 pub(crate) fn has_workers() -> bool {
-    HIRED.load(Ordering::Relaxed) > 0
+    THREADS_EXIST.load(Ordering::Relaxed)
 }

@@ -86,17 +86,33 @@ impl PyJob {
 
     /// Starts the work if it has not been; fails only where no loop runs. A start that fails
     /// otherwise settles the Job with the reason.
-    pub(crate) fn ensure_started(&self, py: Python<'_>) -> PyResult<()> {
-        if !matches!(lock(&self.state).phase, Phase::New(_)) {
+    pub(crate) fn ensure_started(job: &Bound<'_, Self>) -> PyResult<()> {
+        let (py, this) = (job.py(), job.get());
+        let state = lock(&this.state);
+        let (new, pending) =
+            (matches!(state.phase, Phase::New(_)), matches!(state.phase, Phase::Pending(_)));
+        drop(state);
+        if pending && let Err(error) = runtime::check_alive() {
+            return Self::settle_orphan(job, &error);
+        }
+        if !new {
             return Ok(());
         }
         match event_loop::current(py)? {
             Some(bridge) => {
-                self.launch(py, bridge);
+                this.launch(py, bridge);
                 Ok(())
             }
             None => Err(PyRuntimeError::new_err("no running event loop")),
         }
+    }
+
+    /// A Job that was under way when the process was forked: the child has nobody to finish it.
+    fn settle_orphan(job: &Bound<'_, Self>, error: &Error) -> PyResult<()> {
+        let py = job.py();
+        let bridge = job.get().bridge();
+        let settled = Settled::raised(py, &errors::exception(py, error));
+        Self::call_back(job, job.get().set_settled(settled), bridge.as_deref())
     }
 
     pub(crate) fn launch(&self, py: Python<'_>, bridge: Arc<Bridge>) {
@@ -233,9 +249,17 @@ impl PyJob {
 
     /// Settles the Job as cancelled and has the loop run the callbacks.
     pub(crate) fn settle_cancelled(job: &Bound<'_, Self>, bridge: Option<&Bridge>) -> PyResult<()> {
-        let py = job.py();
         let callbacks = job.get().set_settled(Settled::cancelled());
-        let event_loop = bridge.and_then(|bridge| bridge.event_loop(py));
+        Self::call_back(job, callbacks, bridge)
+    }
+
+    /// Has the loop run callbacks that are due.
+    fn call_back(
+        job: &Bound<'_, Self>,
+        callbacks: Vec<Callback>,
+        bridge: Option<&Bridge>,
+    ) -> PyResult<()> {
+        let event_loop = bridge.and_then(|bridge| bridge.event_loop(job.py()));
         if let Some(event_loop) = event_loop {
             for due in callbacks {
                 event_loop::call_soon(&event_loop, due.call(job.clone().unbind()))?;

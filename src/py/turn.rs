@@ -7,6 +7,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use offloop_core::runtime;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -40,6 +41,9 @@ impl PyReady {
     fn __iter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
         let (py, this) = (slf.py(), slf.get());
         let bridge = &this.bridge;
+        if runtime::check_alive().is_err() {
+            return Ok(slf.clone()); // a forked child: the bell is its parent's, too
+        }
         bridge.door.queue.doorbell().silence();
         bridge.door.queue.drain(&mut lock(&bridge.inbox));
         let debug = match bridge.event_loop(py) {

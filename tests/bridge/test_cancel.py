@@ -209,3 +209,28 @@ def test_a_cancelled_fetch_closes_its_connection_within_100_ms(own_server: Serve
             assert own_server.stats()["open"] == 0
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("return_exceptions", [False, True])
+def test_a_cancelled_gather_of_jobs_ends(run: Run[Any], return_exceptions: bool) -> None:
+    async def main() -> None:
+        async def gather(jobs: list[offloop.Job[None]]) -> None:
+            await asyncio.gather(*jobs, return_exceptions=return_exceptions)
+
+        task = asyncio.create_task(gather([_offloop.sleep(60) for _ in range(100)]))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 5)
+        jobs = [_offloop.sleep(60), _offloop.sleep(60)]
+        task = asyncio.create_task(gather(jobs))
+        await asyncio.sleep(0.01)
+        for job in jobs:
+            job.cancel()
+        if return_exceptions:
+            await asyncio.wait_for(task, 5)
+        else:
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.wait_for(task, 5)
+
+    run(main())

@@ -6,6 +6,8 @@ import asyncio
 import contextvars
 import json
 import re
+import subprocess
+import sys
 import threading
 import time
 import traceback
@@ -218,3 +220,27 @@ def test_a_call_cancelled_in_the_queue_is_released_in_the_loops_thread(run: Run[
         assert set(released) == {threading.get_ident()}
 
     run(main())
+
+
+def test_a_thread_that_cannot_be_started_is_an_error_and_not_a_hang() -> None:
+    code = """if True:
+        import asyncio, threading
+        import offloop
+
+        def refuse(*args, **kwargs):
+            raise RuntimeError("can't start new thread")
+
+        async def main():
+            start = threading.Thread.start
+            threading.Thread.start = refuse
+            try:
+                await asyncio.wait_for(offloop.run(int), 5)
+            except offloop.ResourceExhausted as error:
+                print(isinstance(error, OSError), error.errno > 0)
+            threading.Thread.start = start
+            print(await offloop.run(int, "42"))
+
+        asyncio.run(main())
+    """
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert (ended.stdout, ended.stderr) == ("True True\n42\n", "")

@@ -13,14 +13,13 @@ if TYPE_CHECKING:
 STACK_BYTES = 16 * 1024 * 1024
 """Deep recursion in json, pickle or re has to end in RecursionError, not in a crash."""
 
-_starting = threading.Lock()
-
 
 def hire(worker: Worker) -> None:
     """Start a thread that works at `worker` until the pool closes."""
-    _lifecycle.install_exit_hook()
     name = f"offloop-{worker.name}"
-    with _starting:
+    with _lifecycle.hiring:
+        if _lifecycle.exiting:
+            raise RuntimeError("the interpreter is exiting")
         previous = threading.stack_size()
         threading.stack_size(max(previous, STACK_BYTES))
         try:
@@ -38,7 +37,7 @@ def work(worker: Worker) -> None:
         try:
             value = context.run(*call) if keywords is None else context.run(*call, **keywords)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the awaiter gets it
-            # This frame is left out of the traceback; if it is alone, the call itself failed.
+            # This frame is left out of the traceback, unless it is alone: a call of a C function.
             traceback = error.__traceback__
             worker.raised(error, traceback.tb_next if traceback is not None else None)
             del traceback

@@ -27,7 +27,9 @@ pub(super) struct Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.task.abort();
+        if runtime::check_alive().is_ok() {
+            self.task.abort();
+        }
     }
 }
 
