@@ -16,6 +16,8 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from offloop import _lifecycle
+
 if TYPE_CHECKING:
     from contextvars import Context
 
@@ -39,10 +41,26 @@ def drain(ready: Ready) -> None:
                 loop.call_exception_handler({"message": message, "exception": error, "job": job})
 
 
+def listen(
+    loop: asyncio.AbstractEventLoop, descriptor: int | None, ringer: Ringer, ready: Ready
+) -> None:
+    """Have `loop` call `drain` whenever the doorbell of its bridge rings."""
+    with _lifecycle.entering():
+        if descriptor is not None:
+            try:
+                loop.add_reader(descriptor, drain, ready)
+            except NotImplementedError:
+                pass
+            else:
+                return
+        ringer.take_over()
+        ring_loop(ringer, loop, ready)
+
+
 def ring_loop(ringer: Ringer, loop: asyncio.AbstractEventLoop, ready: Ready) -> None:
     """Wake a loop that cannot watch a descriptor: by a thread, once per burst."""
 
-    def listen(ready: Ready) -> None:
+    def ring(ready: Ready) -> None:
         while True:
             rung = ringer.wait()
             loop = ready.event_loop()
@@ -54,7 +72,7 @@ def ring_loop(ringer: Ringer, loop: asyncio.AbstractEventLoop, ready: Ready) -> 
             del loop
 
     name = f"offloop-ring-{id(loop):x}"
-    threading.Thread(target=listen, args=(ready,), name=name, daemon=True).start()
+    threading.Thread(target=ring, args=(ready,), name=name, daemon=True).start()
 
 
 class JobFuture(asyncio.Future[T]):

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
 import threading
+from typing import TYPE_CHECKING
 
 from offloop import _offloop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 EXIT_GRACE = 1.0
 """Seconds that running calls get at exit; ``OFFLOOP_EXIT_GRACE`` says otherwise."""
 
-hiring = threading.Lock()
-"""Held while a worker thread is being started; the exit hook waits for it."""
+_entering = threading.Lock()
+"""Held while Rust has Python start a thread or watch a descriptor; the exit hook waits for it."""
 
-exiting = False
-"""Set by the exit hook under `hiring`: no more threads."""
+_exiting = False
+"""Set by the exit hook under `_entering`."""
 
 
 def install_fork_hook() -> None:
@@ -34,10 +39,26 @@ def install_exit_hook() -> None:
         atexit.register(_close_pool)
 
 
+@contextlib.contextmanager
+def entering() -> Iterator[bool]:
+    """Guard Python code that Rust calls and that may let go of the GIL; tells whether we exit.
+
+    CPython up to 3.13 unwinds the stack of a daemon thread that wants the GIL back after main has
+    ended, and Rust frames do not survive that. So main waits for such code, and a daemon thread
+    that comes too late stops here for good, as CPython 3.14 would have it.
+    """
+    with _entering:
+        late = _exiting
+        if not (late and threading.current_thread().daemon):
+            yield late
+            return
+    _offloop.park()
+
+
 def _close_pool() -> None:
-    global exiting  # noqa: PLW0603 - once per process
-    with hiring:
-        exiting = True
+    global _exiting  # noqa: PLW0603 - once per process
+    with _entering:
+        _exiting = True
     for function, thread, seconds in _offloop.close_pool(_grace()):
         logging.getLogger("offloop").warning(
             "left %s running at exit: thread %s, for %.1f s", function, thread, seconds

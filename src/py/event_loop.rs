@@ -12,7 +12,6 @@ use offloop_core::bridge::{Door, Ticket};
 use offloop_core::error::Error;
 use offloop_core::fetch::take_notice_of_bundled_roots;
 use offloop_core::runtime;
-use pyo3::exceptions::PyNotImplementedError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
@@ -142,19 +141,12 @@ impl Bridge {
 
     /// Has the loop call `drain` whenever the bell rings.
     fn listen(self: &Arc<Self>, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
-        static DRAIN: Imported = Imported::new("offloop._bridge", "drain");
-        static RING: Imported = Imported::new("offloop._bridge", "ring_loop");
+        static LISTEN: Imported = Imported::new("offloop._bridge", "listen");
         let py = event_loop.py();
         let ready = Bound::new(py, PyReady::new(Arc::clone(self)))?;
-        if let Some(descriptor) = self.door.queue.doorbell().descriptor() {
-            let reader = (descriptor, DRAIN.load(py)?, &ready);
-            match event_loop.call_method1(intern!(py, "add_reader"), reader) {
-                Err(error) if error.is_instance_of::<PyNotImplementedError>(py) => {}
-                other => return other.map(drop),
-            }
-        }
-        let ringer = PyRinger::new(self.door.queue.doorbell().ring_by_thread());
-        RING.load(py)?.call1((ringer, event_loop, ready)).map(drop)
+        let descriptor = self.door.queue.doorbell().descriptor();
+        let ringer = PyRinger::new(Arc::clone(&self.door));
+        LISTEN.load(py)?.call1((event_loop, descriptor, ringer, ready)).map(drop)
     }
 
     /// Registers a started Job; the slot names its flight.

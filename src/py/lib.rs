@@ -37,7 +37,7 @@ mod _offloop {
     #[pymodule_export]
     use super::job::{PyJob, sleep};
     #[pymodule_export]
-    use super::lifecycle::{after_fork_in_child, close_pool};
+    use super::lifecycle::{after_fork_in_child, close_pool, park};
     #[pymodule_export]
     use super::lounge::PySendOff;
     #[pymodule_export]

@@ -26,3 +26,13 @@ pub(crate) fn close_pool(py: Python<'_>, grace: f64) -> PyResult<Vec<(String, St
         .map_err(|error| PyValueError::new_err(error.to_string()))?;
     Ok(offload::close(py, grace))
 }
+
+/// Stops the calling thread for good, without the GIL: see `offloop._lifecycle.entering`.
+#[pyfunction]
+pub(crate) fn park(py: Python<'_>) {
+    py.detach(|| {
+        loop {
+            std::thread::park();
+        }
+    });
+}

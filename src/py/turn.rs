@@ -13,8 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use crate::convert::lock;
-use crate::doorbell::Ringer;
-use crate::event_loop::{Bridge, call_soon};
+use crate::event_loop::{Bridge, JobDoor, call_soon};
 
 /// What one turn of the loop may spend on callbacks before others get theirs. Measured with 512
 /// fetches in flight beside a thread that computes: 1 ms keeps the loop's lag below 10 ms (p99),
@@ -100,20 +99,26 @@ impl Drop for PyReady {
 /// Waits, without the GIL, for rings on behalf of a loop that has no readers.
 #[pyclass(name = "Ringer", module = "offloop._offloop", frozen)]
 pub(crate) struct PyRinger {
-    ringer: Arc<Ringer>,
+    door: Arc<JobDoor>,
 }
 
 impl PyRinger {
-    pub(crate) fn new(ringer: Arc<Ringer>) -> Self {
-        Self { ringer }
+    pub(crate) fn new(door: Arc<JobDoor>) -> Self {
+        Self { door }
     }
 }
 
 #[pymethods]
 impl PyRinger {
+    /// From now on rings go to a thread that calls `wait`.
+    fn take_over(&self) {
+        self.door.queue.doorbell().ring_by_thread();
+    }
+
     /// Sleeps until the bell rings (True), or half a second: time to see whether the loop, which
     /// has no reader to tell of its end, has closed.
     fn wait(&self, py: Python<'_>) -> bool {
-        py.detach(|| self.ringer.wait(Duration::from_millis(500)))
+        let ringer = self.door.queue.doorbell().ring_by_thread();
+        py.detach(|| ringer.wait(Duration::from_millis(500)))
     }
 }

@@ -17,8 +17,8 @@ STACK_BYTES = 16 * 1024 * 1024
 def hire(worker: Worker) -> None:
     """Start a thread that works at `worker` until the pool closes."""
     name = f"offloop-{worker.name}"
-    with _lifecycle.hiring:
-        if _lifecycle.exiting:
+    with _lifecycle.entering() as late:
+        if late:
             raise RuntimeError("the interpreter is exiting")
         previous = threading.stack_size()
         threading.stack_size(max(previous, STACK_BYTES))
