@@ -27,7 +27,13 @@ _exiting = False
 def install_fork_hook() -> None:
     """Have a forked child fail clearly instead of waiting for threads it has not."""
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_offloop.after_fork_in_child)
+        os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def _after_fork_in_child() -> None:
+    global _entering  # noqa: PLW0603 - the old one may be held by a thread of the parent's
+    _entering = threading.Lock()
+    _offloop.after_fork_in_child()
 
 
 def install_exit_hook() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any
 
 from offloop import _offloop
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
     from offloop._offloop import Job, Response
 
 _default: Client | None = None
-_making = threading.Lock()
 
 
 class Client(_offloop.Client):
@@ -89,7 +87,7 @@ def fetch(url: str, *, method: str = "GET", **options: Any) -> Job[Response]:
 
 def _default_client() -> Client:
     global _default  # noqa: PLW0603 - one client for the process, made when it is needed
-    with _making:
-        if _default is None:
-            _default = Client()
-        return _default
+    # Without a lock, which a fork could leave locked: of two made at once, one is forgotten.
+    if _default is None:
+        _default = Client()
+    return _default
