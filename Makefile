@@ -14,12 +14,12 @@ RUST := $(shell find src -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock
 # The wheel's build is `release`; `quick` is the same code without link-time optimisation.
 PROFILE ?= quick
 
-.PHONY: demo test lint rust-test python-test bench wheel clean help
+.PHONY: demo test lint rust-test python-test bench docs wheel clean help
 
 help:
 	@echo "make demo [URLS='https://… http://…']   the stories on an embedded server, or your URLs"
 	@echo "make test                               all tests and lints"
-	@echo "make lint | bench | wheel | clean"
+	@echo "make lint | bench | docs | wheel | clean"
 
 demo: $(VENV)/.built
 	@$(BIN)/python -m offloop demo $(URLS)
@@ -47,18 +47,22 @@ bench: $(VENV)/.bench
 	cargo build --locked --release -p reqwest-loop
 	$(BIN)/python benches/run.py $(BENCH)
 
+# The site, strictly: a link that leads nowhere is an error. Its code is run by tests/docs.
+docs: $(VENV)/.docs $(VENV)/.built
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 wheel: $(VENV)/.tools
 	$(BIN)/maturin build --release --strip --out dist
 
 clean:
-	rm -rf $(VENV) target dist python/offloop/*.so
+	rm -rf $(VENV) target dist site python/offloop/*.so
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "offloop needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.tools: $(VENV)/bin/python pyproject.toml
-	$(BIN)/python -m pip install -q --upgrade 'pip>=25.1' 'maturin>=1.9,<2'
+	$(BIN)/python -m pip install -q --upgrade 'pip>=25.1' 'maturin>=1.11,<2'
 	$(BIN)/python -m pip install -q --group test --group lint
 	@touch $@
 
@@ -73,4 +77,8 @@ $(VENV)/.released: $(VENV)/.tools $(RUST)
 
 $(VENV)/.bench: $(VENV)/.tools
 	$(BIN)/python -m pip install -q --group bench
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.tools
+	$(BIN)/python -m pip install -q --group docs
 	@touch $@

@@ -1,10 +1,12 @@
 """One measured process of the fetch benchmark.
 
-usage: fetch_worker.py CLIENT URL IN_FLIGHT SECONDS CORE|- SPIN_CORE|-
+usage: fetch_worker.py CLIENT URL PROTOCOL AUTHORITY|- IN_FLIGHT SECONDS CORE|- SPIN_CORE|-
 
-IN_FLIGHT coroutines fetch the URL without a pause. When every connection is open and warm, a
-window of SECONDS is measured while they go on, so that neither the start nor the end of the load
-is in it. Prints one JSON object: requests/s, CPU µs per request, loop lag, peak RSS.
+PROTOCOL is HTTP/1.1 or HTTP/2, and has to be what the server and the client then agree on;
+AUTHORITY is a PEM file of the certificate authority to trust. IN_FLIGHT coroutines fetch the URL
+without a pause. When every connection is open and warm, a window of SECONDS is measured while
+they go on, so that neither the start nor the end of the load is in it. Prints one JSON object:
+requests/s, CPU µs per request, loop lag, peak RSS, open connections.
 """
 
 from __future__ import annotations
@@ -14,9 +16,11 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+import clients
 import measure
 
 if TYPE_CHECKING:
@@ -27,105 +31,12 @@ WARM_UP = 0.3
 LONGEST = 60.0
 """Most seconds a window may have; arbitrary, it catches a count given in their place."""
 
-Get = Callable[[str], Awaitable[int]]
-
-
-@contextlib.asynccontextmanager
-async def offloop_client(_in_flight: int) -> AsyncIterator[Get]:
-    import offloop
-
-    async with offloop.Client() as client:
-
-        async def get(url: str) -> int:
-            response = await client.get(url)
-            return len(response.content)
-
-        yield get
-
-
-@contextlib.asynccontextmanager
-async def ry_client(_in_flight: int) -> AsyncIterator[Get]:
-    import ry
-
-    client = ry.Client()
-
-    async def get(url: str) -> int:
-        response = await client.get(url)
-        return len(await response.bytes())
-
-    yield get
-
-
-@contextlib.asynccontextmanager
-async def wreq_client(_in_flight: int) -> AsyncIterator[Get]:
-    import wreq
-
-    client = wreq.Client()
-
-    async def get(url: str) -> int:
-        response = await client.get(url)
-        return len(await response.bytes())
-
-    yield get
-
-
-@contextlib.asynccontextmanager
-async def pyreqwest_client(_in_flight: int) -> AsyncIterator[Get]:
-    from pyreqwest.client import ClientBuilder
-
-    async with ClientBuilder().build() as client:
-
-        async def get(url: str) -> int:
-            response = await client.get(url).build().send()
-            return len(await response.bytes())
-
-        yield get
-
-
-@contextlib.asynccontextmanager
-async def aiohttp_client(in_flight: int) -> AsyncIterator[Get]:
-    import aiohttp
-
-    connector = aiohttp.TCPConnector(limit=in_flight)
-    async with aiohttp.ClientSession(connector=connector) as session:
-
-        async def get(url: str) -> int:
-            async with session.get(url) as response:
-                return len(await response.read())
-
-        yield get
-
-
-@contextlib.asynccontextmanager
-async def httpx_client(in_flight: int) -> AsyncIterator[Get]:
-    import httpx
-
-    limits = httpx.Limits(max_connections=in_flight, max_keepalive_connections=in_flight)
-    # The default of 5 s would also count the wait for a slow loop; the others allow minutes.
-    async with httpx.AsyncClient(limits=limits, timeout=60) as client:
-
-        async def get(url: str) -> int:
-            response = await client.get(url)
-            return len(response.content)
-
-        yield get
-
-
-CLIENTS = {
-    "offloop": offloop_client,
-    "ry": ry_client,
-    "wreq": wreq_client,
-    "pyreqwest": pyreqwest_client,
-    "aiohttp": aiohttp_client,
-    "httpx": httpx_client,
-}
-
 
 class Load:
     """Coroutines that fetch one URL for as long as the ``with`` block lasts."""
 
-    def __init__(self, get: Get, url: str, in_flight: int, size: int) -> None:
-        self.get, self.url, self.in_flight, self.size = get, url, in_flight, size
+    def __init__(self, fetcher: clients.Fetcher, url: str, in_flight: int, size: int) -> None:
+        self.get, self.url, self.in_flight, self.size = fetcher.get, url, in_flight, size
         self.requests = 0
         self.workers: list[asyncio.Task[None]] = []
 
@@ -178,15 +89,27 @@ async def measured(load: Load, seconds: float, spin_core: int | None) -> dict[st
         "lag_p50_ms": meter.percentile(50),
         "lag_p99_ms": meter.percentile(99),
         "rss_mib": measure.peak_rss_mib(),
+        "connections": measure.connections(urlsplit(load.url).port or 0),
         "seconds": watch.wall,
     }
 
 
-async def main(name: str, url: str, in_flight: int, seconds: float, spin_core: int | None) -> None:
+async def main(
+    name: str,
+    wanted: clients.Wanted,
+    in_flight: int,
+    seconds: float,
+    spin_core: int | None,
+) -> None:
     """Warm one client up, measure it and print its figures."""
-    async with CLIENTS[name](in_flight) as get:
-        size = await get(url)
-        async with Load(get, url, in_flight, size) as load:
+    url, protocol = wanted.url, "HTTP/2" if wanted.http2 else "HTTP/1.1"
+    async with clients.open_client(name, wanted) as fetcher:
+        spoken = await fetcher.version(url)
+        if spoken != protocol:
+            message = f"{name} spoke {spoken}, not {protocol}"
+            raise RuntimeError(message)
+        size = await fetcher.get(url)
+        async with Load(fetcher, url, in_flight, size) as load:
             await load.go_on(WARM_UP, requests=in_flight)
             figures = await measured(load, seconds, spin_core)
             # Before the load and the client end: a crash then takes no figures with it.
@@ -194,9 +117,12 @@ async def main(name: str, url: str, in_flight: int, seconds: float, spin_core: i
 
 
 if __name__ == "__main__":
-    name, url, in_flight, seconds, core, spin = sys.argv[1:]
+    name, url, protocol, authority, in_flight, seconds, core, spin = sys.argv[1:]
     if float(seconds) > LONGEST:
         sys.exit(f"{seconds} seconds are more than {LONGEST:.0f}: the argument is no count")
     measure.pin(None if core == "-" else int(core))
+    wanted = clients.Wanted(
+        url, None if authority == "-" else Path(authority), http2=protocol == "HTTP/2"
+    )
     spin_core = None if spin == "-" else int(spin)
-    asyncio.run(main(name, url, int(in_flight), float(seconds), spin_core))
+    asyncio.run(main(name, wanted, int(in_flight), float(seconds), spin_core))

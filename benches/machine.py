@@ -27,6 +27,7 @@ PACKAGES = (
     "pyreqwest",
     "aiohttp",
     "httpx",
+    "h2",
     "uvloop",
     "anyio",
 )

@@ -19,6 +19,19 @@ class Plan:
     rounds: int
     quick: bool
     cores: Cores
+    only: tuple[str, ...] = ()
+    """Texts of which a case's label must have one; none means all cases."""
+    clients: tuple[str, ...] = ()
+    """The clients that take part in `fetch` and `spin`; none means all."""
+
+    @property
+    def is_part(self) -> bool:
+        """Whether some of what there is to measure is left out."""
+        return bool(self.only or self.clients)
+
+    def wants(self, label: str) -> bool:
+        """Whether a case is to be measured."""
+        return not self.only or any(text in label for text in self.only)
 
     @property
     def reqwest_loop(self) -> Path:

@@ -133,27 +133,45 @@ def alternate(
     label: str,
 ) -> Samples:
     """Run the contenders A B C A B C …; one that fails is noted and not asked again."""
-    samples: Samples = {name: [] for name in contenders}
-    failed: set[str] = set()
+    return alternate_groups({label: contenders}, rounds, notes)[label]
+
+
+def alternate_groups(
+    groups: Mapping[str, Mapping[str, Callable[[], Figures]]], rounds: int, notes: Notes
+) -> dict[str, Samples]:
+    """Run the contenders of all groups in each round, those of a group one after another."""
+    samples: dict[str, Samples] = {
+        label: {name: [] for name in contenders} for label, contenders in groups.items()
+    }
+    turns = [
+        (label, name, contender)
+        for label, contenders in groups.items()
+        for name, contender in contenders.items()
+    ]
+    failed: set[tuple[str, str]] = set()
     for number in range(1, rounds + 1):
-        for name, contender in contenders.items():
-            if name in failed:
+        for label, name, contender in turns:
+            if (label, name) in failed:
                 continue
             try:
                 figures = contender()
             except NoFiguresError as error:
-                failed.add(name)
+                failed.add((label, name))
                 notes.add(f"{label}, {name}: {error}")
                 continue
-            samples[name].append(figures)
+            samples[label][name].append(figures)
             rate = f": {figures['rate']:,.0f}/s" if "rate" in figures else ""
             print(f"  {label}, round {number}/{rounds}: {name}{rate}", file=sys.stderr)
-    return {name: taken for name, taken in samples.items() if taken}
+    return {
+        label: {name: rounds_of for name, rounds_of in taken.items() if rounds_of}
+        for label, taken in samples.items()
+    }
 
 
 def medians(taken: list[Figures]) -> Figures:
-    """Give the median of each figure over the rounds."""
-    return {name: statistics.median(each[name] for each in taken) for name in taken[0]}
+    """Give the median of each figure over the rounds; one that a round does not have is 0 there."""
+    names = dict.fromkeys(name for each in taken for name in each)
+    return {name: statistics.median(each.get(name, 0) for each in taken) for name in names}
 
 
 def spread(taken: list[Figures], figure: str) -> float | None:

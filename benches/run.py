@@ -1,6 +1,8 @@
 """Runs the benchmarks, prints a table for each section and writes the figures down.
 
-usage: run.py [--section bridge|fetch|spin|offload ...] [--rounds N] [--quick]
+usage: run.py [--section SECTION ...] [--rounds N] [--quick] [--only CASE ...] [--client NAME ...]
+
+The sections: bridge, fetch, spin, batch, download, stale, offload, processes, sdk, files, watch.
 
 See README.md beside this file for what is measured, and how to read it.
 """
@@ -15,10 +17,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import clients
 import machine
+import picture
+import section_batch
 import section_bridge
+import section_download
 import section_fetch
+import section_files
 import section_offload
+import section_processes
+import section_sdk
+import section_watch
+import stale
 from plan import Plan, Section
 from tables import Table
 
@@ -27,7 +38,14 @@ SECTIONS: dict[str, Callable[[Plan], Section]] = {
     "bridge": section_bridge.bridge,
     "fetch": section_fetch.fetch,
     "spin": section_fetch.spin,
+    "batch": section_batch.batch,
+    "download": section_download.download,
+    "stale": stale.stale,
     "offload": section_offload.offload,
+    "processes": section_processes.processes,
+    "sdk": section_sdk.sdk,
+    "files": section_files.files,
+    "watch": section_watch.watch,
 }
 
 
@@ -47,6 +65,20 @@ def arguments() -> argparse.Namespace:
         "--quick",
         action="store_true",
         help="short windows: shows that it works, not how fast; written to results/quick",
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="CASE",
+        help="of fetch and spin the cases whose label contains this; written to results/quick",
+    )
+    parser.add_argument(
+        "--client",
+        action="append",
+        default=[],
+        choices=clients.CLIENTS,
+        help="of fetch and spin these clients; written to results/quick",
     )
     chosen = parser.parse_args()
     if chosen.rounds is None:
@@ -93,14 +125,17 @@ def write_markdown(folder: Path) -> None:
         rounds = f"`{result['command']}`, medians of {result['rounds']} rounds"
         parts.append(f"{rounds}. {machine.summary(result['machine'])}\n")
     (folder / "table.md").write_text("\n".join(parts))
+    if folder == RESULTS and picture.RESULTS.exists():
+        picture.main()
 
 
 def main() -> None:
     """Run what was asked for."""
     chosen = arguments()
-    folder = RESULTS / "quick" if chosen.quick else RESULTS
+    cores = machine.Cores.of_this_machine()
+    plan = Plan(chosen.rounds, chosen.quick, cores, tuple(chosen.only), tuple(chosen.client))
+    folder = RESULTS / "quick" if chosen.quick or plan.is_part else RESULTS
     folder.mkdir(parents=True, exist_ok=True)
-    plan = Plan(chosen.rounds, chosen.quick, machine.Cores.of_this_machine())
     for name in chosen.section or SECTIONS:
         run_section(name, plan, folder)
         write_markdown(folder)

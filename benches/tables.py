@@ -42,16 +42,18 @@ class Table:
 
         table = RichTable(title=self.title, title_justify="left", box=box.SIMPLE_HEAD)
         for index, column in enumerate(self.columns):
-            table.add_column(column, justify="left" if index < self.labels else "right")
+            word = index < self.labels
+            table.add_column(column, justify="left" if word else "right", no_wrap=word)
         before: str | None = None
+        grouped = len({row[0] for row in self.rows}) < len(self.rows)
         for row in self.rows:
-            if before not in (None, row[0]):
+            if grouped and before not in (None, row[0]):
                 table.add_section()
             before = row[0]
             table.add_row(*row, style="bold" if "offloop" in row[: self.labels] else None)
         console = Console()
         if not console.is_terminal:  # a pipe has no width to fit in
-            console = Console(width=140)
+            console = Console(width=160)
         console.print(table)
 
     def _plain(self) -> str:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
 import pytest
 
 from servers import Server, serve
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's background: programs would inherit it, and Ctrl-C could not be tested.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, T]], T]
@@ -27,6 +32,12 @@ class LoopWithoutReaders(asyncio.SelectorEventLoop):
 
     def add_reader(self, fd: Any, callback: Any, *args: Any) -> Any:
         raise NotImplementedError
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: the collections after each test need not look at it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(params=LOOPS)
@@ -59,6 +70,20 @@ def server() -> Iterator[Server]:
 def own_server() -> Iterator[Server]:
     """The same server for one test alone, which counts its connections."""
     with serve("plain") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def ranges() -> Iterator[Server]:
+    """`tests/servers/ranges.py`."""
+    with serve("ranges") as running:
+        yield running
+
+
+@pytest.fixture
+def own_ranges() -> Iterator[Server]:
+    """The same server for one test alone, which counts its bytes."""
+    with serve("ranges") as running:
         yield running
 
 

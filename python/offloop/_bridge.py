@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from offloop import _lifecycle
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextvars import Context
 
-    from offloop._offloop import Job, Ready, Ringer
+    from offloop._offloop import Job, Promise, Ready, Ringer
 
 T = TypeVar("T")
 
@@ -39,6 +40,17 @@ def drain(ready: Ready) -> None:
             if loop is not None:
                 message = f"Exception in callback {callback!r}"
                 loop.call_exception_handler({"message": message, "exception": error, "job": job})
+
+
+def start_outside(starter: Callable[[Promise], object], promise: Promise) -> None:
+    """Begin the work of a Job that is done outside, unless it was cancelled meanwhile."""
+    if promise.cancelled():
+        promise.begin("")  # nobody wants it: let go of it
+        return
+    try:
+        starter(promise)
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the awaiter gets it
+        promise.set_exception(error, error.__traceback__)
 
 
 def listen(
@@ -153,7 +165,18 @@ def report(loop: asyncio.AbstractEventLoop | None, context: dict[str, Any]) -> N
 
 def prepare() -> None:
     """Import what the Rust side will ask for by name."""
-    for module in ("asyncio", "contextvars", "offloop.exceptions", "offloop.pools.thread"):
+    for module in (
+        "asyncio",
+        "contextvars",
+        "offloop._response",
+        "offloop.exceptions",
+        "offloop.offload",
+        "offloop.options",
+        "offloop.pools._current",
+        "offloop.pools._hogs",
+        "offloop.pools._offloaded",
+        "offloop.pools.thread",
+    ):
         importlib.import_module(module)
 
 
@@ -162,6 +185,16 @@ def warn_of_bundled_roots() -> None:
     logging.getLogger("offloop").warning(
         "this machine has no root certificates: https trusts those that came with offloop"
     )
+
+
+forgotten: list[Callable[[str, str | None, str], object]] = []
+"""Who wants to know of Jobs that nobody awaited; for tools that collect them."""
+
+
+def tell_forgotten(label: str, made_at: str | None, text: str) -> None:
+    """Tell of a Job that is dropped and was never awaited; the warning follows in any case."""
+    for listener in forgotten or ():  # None when Python takes modules down
+        listener(label, made_at, text)
 
 
 def caller() -> str:

@@ -6,13 +6,14 @@ import atexit
 import contextlib
 import logging
 import os
+import sys
 import threading
 from typing import TYPE_CHECKING
 
-from offloop import _offloop
+import offloop._offloop as _offloop  # noqa: PLR0402 - the other form would come back here
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 EXIT_GRACE = 1.0
 """Seconds that running calls get at exit; ``OFFLOOP_EXIT_GRACE`` says otherwise."""
@@ -22,6 +23,27 @@ _entering = threading.Lock()
 
 _exiting = False
 """Set by the exit hook under `_entering`."""
+
+
+_ready = False
+"""Set by `make_ready`, for good."""
+
+
+def make_ready() -> None:
+    """Install the hooks and import what Rust will ask for; `from offloop import _offloop` calls it.
+
+    Here and not at first use: a daemon thread that is in the middle of an import, with a Rust
+    frame below it, when the interpreter ends would take the process along.
+    """
+    global _ready  # noqa: PLW0603 - once per process
+    if _ready:
+        return
+    _ready = True
+    from offloop import _bridge
+
+    _bridge.prepare()
+    install_fork_hook()
+    install_exit_hook()
 
 
 def install_fork_hook() -> None:
@@ -38,11 +60,16 @@ def _after_fork_in_child() -> None:
 
 def install_exit_hook() -> None:
     """Have the pool closed before Python finalises, and no thread started after that."""
+    before_exit(_close_pool)
+
+
+def before_exit(function: Callable[[], object]) -> None:
+    """Have `function` called before Python finalises; the latest one first."""
     try:
         # As concurrent.futures does: runs before threads are joined and before atexit handlers.
-        threading._register_atexit(_close_pool)  # type: ignore[attr-defined]
+        threading._register_atexit(function)  # type: ignore[attr-defined]
     except (AttributeError, RuntimeError):
-        atexit.register(_close_pool)
+        atexit.register(function)
 
 
 @contextlib.contextmanager
@@ -65,10 +92,17 @@ def _close_pool() -> None:
     global _exiting  # noqa: PLW0603 - once per process
     with _entering:
         _exiting = True
-    for function, thread, seconds in _offloop.close_pool(_grace()):
+    for function, thread, seconds, abandoned in _offloop.close_pool(_grace()):
         logging.getLogger("offloop").warning(
-            "left %s running at exit: thread %s, for %.1f s", function, thread, seconds
+            "left %s running at exit: thread %s, for %.1f s%s",
+            function,
+            thread,
+            seconds,
+            ", abandoned" if abandoned else "",
         )
+    places = sys.modules.get("offloop.pool")
+    for pool in list(places.pools) if places is not None else ():
+        pool._kill()
 
 
 def _grace() -> float:

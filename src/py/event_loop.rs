@@ -5,6 +5,7 @@
 //! loop itself is held weakly. Its reader owns the one `PyReady`; when the loop closes, the
 //! reader is dropped, and with it everything that was still under way.
 
+use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, LazyLock, Mutex};
 
@@ -19,24 +20,23 @@ use slab::Slab;
 
 use crate::convert::{Imported, lock};
 use crate::doorbell::LoopBell;
+use crate::fetch::rooms::Rooms;
+use crate::files::Spare;
 use crate::job::PyJob;
 use crate::lounge::Lounge;
-use crate::offload::Task;
+use crate::offload::Looks;
 use crate::outcome::{Landing, Outcome};
 use crate::turn::{PyReady, PyRinger};
+use crate::watch::Beats;
 
 /// A finished operation on its way through the door: which flight it was, and its outcome.
 #[derive(Debug)]
 pub(crate) struct Parcel {
     pub(crate) slot: usize,
     pub(crate) ticket: Arc<JobTicket>,
-    /// What a call that was cancelled in the queue leaves behind, for the loop's thread to
-    /// release.
-    pub(crate) remains: Option<Box<Remains>>,
+    /// Objects that nobody wants any more, for the loop's thread to release.
+    pub(crate) remains: Option<Box<dyn Any + Send>>,
 }
-
-/// A call that never ran, and its context.
-pub(crate) type Remains = (Task, Py<PyAny>);
 
 impl Parcel {
     pub(crate) fn new(slot: usize, ticket: Arc<JobTicket>) -> Self {
@@ -59,11 +59,19 @@ struct Flight {
 /// One loop's side of everything that is under way for it.
 pub(crate) struct Bridge {
     pub(crate) door: Arc<JobDoor>,
+    /// Makes room for large bodies.
+    pub(crate) rooms: Arc<Rooms>,
     event_loop: Py<PyWeakrefReference>,
     /// Address of the loop object: the key in `BRIDGES`, never dereferenced.
     address: usize,
     flights: Mutex<Slab<Flight>>,
     pub(crate) lounge: Lounge,
+    /// Small reads that the loop's thread may still do by itself in this turn.
+    pub(crate) spare: Spare,
+    /// Whom to tell that the loop comes round.
+    pub(crate) beats: Beats,
+    /// How the loop looks after long calls.
+    pub(crate) looks: Looks,
     /// Fetched from the door, not yet settled. Touched by the loop's thread alone.
     pub(crate) inbox: Mutex<VecDeque<Parcel>>,
     /// Settled, callbacks not yet run. Touched by the loop's thread alone.
@@ -113,12 +121,17 @@ fn find_or_open(running: &Bound<'_, PyAny>) -> PyResult<Arc<Bridge>> {
     if let Some(bridge) = known.filter(|bridge| bridge.serves(running)) {
         return Ok(bridge);
     }
+    let door = Arc::new(Door::new(LoopBell::new()?));
     let bridge = Arc::new(Bridge {
-        door: Arc::new(Door::new(LoopBell::new()?)),
+        rooms: Arc::new(Rooms::new(Arc::clone(&door))),
+        door,
         event_loop: PyWeakrefReference::new(running)?.unbind(),
         address,
         flights: Mutex::default(),
         lounge: Lounge::default(),
+        spare: Spare::default(),
+        beats: Beats::default(),
+        looks: Looks::default(),
         inbox: Mutex::default(),
         ready: Mutex::default(),
     });
@@ -172,7 +185,7 @@ impl Bridge {
     }
 
     /// Settles the Job a parcel is about and lines its callbacks up.
-    fn land(&self, py: Python<'_>, parcel: &Parcel) {
+    fn land(self: &Arc<Self>, py: Python<'_>, parcel: &Parcel) {
         if take_notice_of_bundled_roots() {
             warn_of_bundled_roots(py);
         }
@@ -198,7 +211,7 @@ impl Bridge {
     }
 
     /// The next callback that is due.
-    pub(crate) fn next_call(&self, py: Python<'_>) -> Option<Call> {
+    pub(crate) fn next_call(self: &Arc<Self>, py: Python<'_>) -> Option<Call> {
         loop {
             if let Some(call) = lock(&self.ready).pop_front() {
                 return Some(call);
@@ -219,6 +232,7 @@ impl Bridge {
                 bridges.get(&self.address).is_some_and(|it| std::ptr::eq(&raw const **it, self));
             if own { bridges.remove(&self.address) } else { None }
         };
+        self.looks.close();
         let parcels = self.door.queue.close();
         let flights = std::mem::take(&mut *lock(&self.flights));
         for (_, flight) in &flights {

@@ -8,7 +8,7 @@ use pyo3::types::PyDict;
 use crate::convert::Imported;
 use crate::event_loop::Bridge;
 use crate::job::PyJob;
-use crate::progress::Phase;
+use crate::progress::{Manner, Phase};
 use crate::settled::Settled;
 
 impl Drop for PyJob {
@@ -28,9 +28,14 @@ impl Drop for PyJob {
                         let settled = Settled::from_outcome(py, outcome);
                         self.report_unread(py, &settled, Some(&pending.bridge));
                     });
-                } else if runtime::check_alive().is_ok()
-                    && (!pending.is_call || pending.ticket.cancel_queued())
-                {
+                } else if runtime::check_alive().is_err() {
+                    // A forked child: what is under way is the parent's.
+                } else if let Manner::Stoppable(stop) = &pending.manner {
+                    stop.ask(); // it ends in its own time, and nobody is told
+                } else if pending.stop() {
+                    let _ = Python::try_attach(|py| {
+                        pending.manner.ask_to_stop(py, &pending.bridge, "cancel");
+                    });
                     pending.bridge.call_off(pending.slot);
                 }
             }
@@ -48,10 +53,16 @@ impl Drop for PyJob {
 
 impl PyJob {
     fn warn_never_awaited(&self, py: Python<'_>) {
+        static TELL: Imported = Imported::new("offloop._bridge", "tell_forgotten");
         let pending = PyErr::take(py);
+        let label = self.label.text(py);
         let place = self.made_at.as_ref().map(|at| format!("\nJob created at {at}"));
-        let text =
-            format!("Job {:?} was never awaited{}", self.label.text(py), place.unwrap_or_default());
+        let text = format!("Job {label:?} was never awaited{}", place.unwrap_or_default());
+        let told =
+            TELL.load(py).and_then(|tell| tell.call1((label, self.made_at.as_deref(), &text)));
+        if let Err(error) = told {
+            error.write_unraisable(py, None);
+        }
         if let Ok(text) = std::ffi::CString::new(text) {
             let category = py.get_type::<PyRuntimeWarning>();
             if let Err(error) = PyErr::warn(py, &category, &text, 1) {

@@ -11,15 +11,17 @@ use std::time::Duration;
 
 use offloop_core::bridge::Operation;
 use offloop_core::runtime;
-use pyo3::exceptions::{PyRuntimeError, PyStopIteration, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyStopIteration, PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
 use crate::convert::{Imported, copy_context, lock};
 use crate::event_loop;
 use crate::label::Label;
 use crate::outcome::Outcome;
-use crate::progress::{Callback, Phase, State, Work};
+use crate::progress::{Callback, Manner, Phase, State, Work};
 use crate::settled::{Seen, Settled};
 
 /// One operation of offloop: lazy until it is awaited, handed to asyncio, or started.
@@ -93,6 +95,24 @@ impl PyJob {
         if new { Self::settle_cancelled(slf, None) } else { Ok(()) }
     }
 
+    /// `async with client.get(url) as response`: gives the response, and closes it at the end.
+    fn __aenter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
+        if matches!(slf.get().label, Label::Request(..)) {
+            return Ok(slf.clone());
+        }
+        let text = "only the Job of a request is an asynchronous context manager";
+        Err(PyTypeError::new_err(text))
+    }
+
+    /// Closes the response.
+    #[pyo3(signature = (*_exception))]
+    fn __aexit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) -> PyResult<Self> {
+        if let Some(Ok(response)) = self.outcome(py) {
+            response.call_method0(py, intern!(py, "close"))?;
+        }
+        Self::over(py, Label::Text("Job.__aexit__"), py.None())
+    }
+
     /// Begins now and returns a future of asyncio's, for those who refuse coroutines.
     fn start<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         static FOLLOW: Imported = Imported::new("offloop._bridge", "follow");
@@ -110,25 +130,28 @@ impl PyJob {
         let bridge = match &state.phase {
             Phase::Over(..) | Phase::Changing => return Ok(false),
             Phase::New(_) => None,
-            Phase::Pending(pending) if pending.is_call && !pending.ticket.cancel_queued() => {
-                // The function runs: the await ends when it has, and then as cancelled.
-                state.cancelling = true;
-                let previous = std::mem::replace(&mut state.cancel_message, msg);
-                drop(state);
-                drop(previous);
-                return Ok(true);
+            Phase::Pending(pending) => {
+                let at_once = pending.stop();
+                Some((Arc::clone(&pending.bridge), pending.slot, pending.manner.clone(), at_once))
             }
-            Phase::Pending(pending) => Some((Arc::clone(&pending.bridge), pending.slot)),
         };
+        // A function that runs and is waited for: the await ends when it has, as cancelled.
+        let at_once = bridge.as_ref().is_none_or(|(.., at_once)| *at_once);
+        state.cancelling |= !at_once;
         let previous = std::mem::replace(&mut state.cancel_message, msg);
         drop(state);
         drop(previous);
-        if let Some((bridge, slot)) = &bridge
+        if let Some((bridge, slot, manner, _)) = &bridge
             && runtime::check_alive().is_ok()
         {
-            bridge.call_off(*slot);
+            manner.ask_to_stop(py, bridge, "cancel");
+            if at_once {
+                bridge.call_off(*slot);
+            }
         }
-        Self::settle_cancelled(slf, bridge.as_ref().map(|(bridge, _)| bridge.as_ref()))?;
+        if at_once {
+            Self::settle_cancelled(slf, bridge.as_ref().map(|(bridge, ..)| bridge.as_ref()))?;
+        }
         Ok(true)
     }
 
@@ -179,9 +202,9 @@ impl PyJob {
         let mut state = lock(&this.state);
         let landed = match &state.phase {
             Phase::Pending(pending) => {
-                let first = state.callbacks.is_empty();
-                let keep = first.then(|| (Arc::clone(&pending.bridge), pending.slot));
-                if first {
+                let keep = (!state.awaited).then(|| (Arc::clone(&pending.bridge), pending.slot));
+                state.awaited = true;
+                if keep.is_some() && state.callbacks.is_empty() {
                     state.callbacks = Vec::with_capacity(1); // a second one is rare
                 }
                 state.callbacks.push(due);
@@ -222,7 +245,9 @@ impl PyJob {
         state.callbacks = kept;
         let abandoned = match &state.phase {
             Phase::Pending(pending) if state.callbacks.is_empty() => {
-                Some((Arc::clone(&pending.bridge), pending.slot))
+                let flight = (Arc::clone(&pending.bridge), pending.slot);
+                state.awaited = false;
+                Some(flight)
             }
             _ => None,
         };
@@ -231,6 +256,32 @@ impl PyJob {
             bridge.keep(slot, None);
         }
         Ok(removed)
+    }
+
+    /// Has `callback(job)` called before everybody else's, without starting the Job; it may
+    /// put an error in the place of the result.
+    fn _before_others(&self, py: Python<'_>, callback: Py<PyAny>) -> PyResult<()> {
+        let context = copy_context(py)?.unbind();
+        lock(&self.state).first.insert(0, Callback { callback, context });
+        Ok(())
+    }
+
+    /// Has the loop call `feeder()` when the Job starts.
+    fn _feed_by(&self, feeder: Py<PyAny>) {
+        let before = lock(&self.state).feeder.replace(feeder);
+        drop(before);
+    }
+
+    /// Puts `error` in the place of the result of a Job that is over.
+    fn _spoil(&self, py: Python<'_>, error: &Bound<'_, PyAny>) {
+        let settled = Settled::raised(py, &PyErr::from_value(error.clone()));
+        let mut state = lock(&self.state);
+        let before = match &mut state.phase {
+            Phase::Over(before, _) => Some(std::mem::replace(before, settled)),
+            _ => None,
+        };
+        drop(state);
+        drop(before);
     }
 
     /// The loop the Job runs for; the running one while it has not been started.
@@ -286,14 +337,18 @@ impl PyJob {
     /// Who runs it: `"tokio"`, `"thread:io-3"`; None before it starts.
     #[getter]
     fn r#where(&self) -> Option<String> {
-        match &lock(&self.state).phase {
-            Phase::Pending(pending) if pending.is_call => match pending.ticket.worker() {
-                0 => None,
-                worker => Some(format!("thread:io-{worker}")),
+        let state = lock(&self.state);
+        match &state.phase {
+            Phase::Pending(pending) => match &pending.manner {
+                Manner::Operation | Manner::Stoppable(_) => Some("tokio".to_owned()),
+                Manner::File(_) => Some("thread:files".to_owned()),
+                manner => manner.ran_by(&pending.ticket).map(|ran_by| ran_by.to_string()),
             },
             Phase::New(_) | Phase::Changing => None,
-            Phase::Pending(_) => Some("tokio".to_owned()),
-            Phase::Over(..) => self.label.place().map(str::to_owned),
+            Phase::Over(..) => match &state.ran_by {
+                Some(ran_by) => Some(ran_by.to_string()),
+                None => self.label.place().map(str::to_owned),
+            },
         }
     }
 
@@ -325,28 +380,36 @@ impl PyJob {
         };
         match &state.phase {
             Phase::New(Work::Call(task)) => task.traverse(visit)?,
+            Phase::New(Work::Errand(errand)) => errand.traverse(visit)?,
             Phase::Over(settled, _) => settled.traverse(visit)?,
-            Phase::New(Work::Operation(_)) | Phase::Changing | Phase::Pending(_) => {}
+            Phase::New(
+                Work::Operation(_) | Work::Fetch(_) | Work::Stoppable(..) | Work::File(_),
+            )
+            | Phase::Changing
+            | Phase::Pending(_) => {}
         }
-        for due in &state.callbacks {
+        for due in state.first.iter().chain(&state.callbacks) {
             visit.call(&due.callback)?;
             visit.call(&due.context)?;
+        }
+        if let Some(feeder) = &state.feeder {
+            visit.call(feeder)?;
         }
         state.cancel_message.as_ref().map_or(Ok(()), |message| visit.call(message))
     }
 
     fn __clear__(&self) {
         let mut state = lock(&self.state);
-        let callbacks = std::mem::take(&mut state.callbacks);
-        let message = state.cancel_message.take();
+        let callbacks = (std::mem::take(&mut state.first), std::mem::take(&mut state.callbacks));
+        let (message, feeder) = (state.cancel_message.take(), state.feeder.take());
         let phase = match &state.phase {
-            Phase::New(Work::Call(_)) => {
+            Phase::New(Work::Call(_) | Work::Errand(_)) => {
                 Some(std::mem::replace(&mut state.phase, Phase::Over(Settled::cancelled(), None)))
             }
             _ => None,
         };
         drop(state);
-        drop((callbacks, message, phase));
+        drop((callbacks, message, feeder, phase));
     }
 }
 

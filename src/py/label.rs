@@ -1,5 +1,6 @@
 //! What a Job is called in its repr, in warnings and in asyncio's own messages.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use http::Method;
@@ -14,6 +15,8 @@ pub(crate) enum Label {
     Request(Method, Arc<Url>),
     /// A call of this function.
     Call(Py<PyAny>),
+    /// A verb and the file it is about.
+    Path(&'static str, Arc<Path>),
     /// Something that is always called the same.
     Text(&'static str),
 }
@@ -23,6 +26,7 @@ impl Label {
         match self {
             Self::Request(method, url) => format!("{method} {}", redacted(url)),
             Self::Call(function) => qualified_name(function.bind(py)),
+            Self::Path(verb, path) => format!("{verb} {}", path.display()),
             Self::Text(text) => (*text).to_owned(),
         }
     }
@@ -31,6 +35,7 @@ impl Label {
     pub(crate) fn place(&self) -> Option<&'static str> {
         match self {
             Self::Request(..) | Self::Text(_) => Some("tokio"),
+            Self::Path(..) => Some("thread:files"),
             Self::Call(_) => None,
         }
     }
@@ -38,7 +43,7 @@ impl Label {
     pub(crate) fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self {
             Self::Call(function) => visit.call(function),
-            Self::Request(..) | Self::Text(_) => Ok(()),
+            Self::Request(..) | Self::Path(..) | Self::Text(_) => Ok(()),
         }
     }
 }

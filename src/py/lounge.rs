@@ -128,5 +128,5 @@ impl PySendOff {
 }
 
 fn raise(py: Python<'_>, sent: Result<(), Error>) -> PyResult<()> {
-    sent.map_err(|error| errors::exception(py, &error))
+    sent.map_err(|error| errors::exception(py, error))
 }

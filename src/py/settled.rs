@@ -1,6 +1,7 @@
 //! What has become of a Job that is over, and whether anybody has looked.
 
 use offloop_core::error::Error;
+use offloop_core::watch::End;
 use pyo3::exceptions::PyBaseException;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -44,7 +45,7 @@ impl Settled {
                 Ok(value) => Self::Value(value),
                 Err(error) => Self::raised(py, &error),
             },
-            Err(error) => Self::raised(py, &errors::exception(py, &error)),
+            Err(error) => Self::raised(py, &errors::exception(py, *error)),
         }
     }
 
@@ -67,6 +68,14 @@ impl Settled {
 
     pub(crate) fn is_cancelled(&self) -> bool {
         matches!(self, Self::Cancelled { .. })
+    }
+
+    pub(crate) fn end(&self) -> End {
+        match self {
+            Self::Value(_) => End::Done,
+            Self::Raised { .. } => End::Failed,
+            Self::Cancelled { .. } => End::Cancelled,
+        }
     }
 
     pub(crate) fn is_unread(&self) -> bool {

@@ -43,6 +43,8 @@ impl PyReady {
         if runtime::check_alive().is_err() {
             return Ok(slf.clone()); // a forked child: the bell is its parent's, too
         }
+        bridge.beats.answer();
+        bridge.spare.refill();
         bridge.door.queue.doorbell().silence();
         bridge.door.queue.drain(&mut lock(&bridge.inbox));
         let debug = match bridge.event_loop(py) {

@@ -128,7 +128,7 @@ def test_timers_and_completions_share_the_loop(run: Run[Any]) -> None:
         while time.perf_counter() < end:
             await asyncio.gather(*(_offloop.sleep() for _ in range(100)))
         ticking.cancel()
-        assert ticks > 30
+        assert ticks > 5  # one that starves would have one or none
 
     run(main())
 

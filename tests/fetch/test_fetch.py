@@ -62,6 +62,16 @@ def test_what_is_asked_for_is_what_is_sent(server: Server) -> None:
     assert report["body"].encode("latin-1").decode() == "grün"
 
 
+@pytest.mark.parametrize(("method", "length"), [("POST", "0"), ("PUT", "0"), ("DELETE", None)])
+def test_methods_that_usually_have_a_body_say_that_there_is_none(
+    server: Server, method: str, length: str | None
+) -> None:
+    """RFC 9110, 8.6: some servers answer 411 to a POST that does not."""
+    sent = echo(f"{server.url}/echo", method=method)
+    assert sent["headers"].get("content-length") == length
+    assert "transfer-encoding" not in sent["headers"]
+
+
 def test_a_client_adds_its_base_url_and_headers(server: Server) -> None:
     async def main() -> None:
         async with offloop.Client(

@@ -17,7 +17,7 @@ BEAT = 0.01
 class Heartbeat:
     """Ticks every 10 ms while its ``async with`` lasts; `longest` tells of the gaps."""
 
-    longest = 0.0
+    longest: float = 0.0
     """The longest gap between two ticks so far, in seconds."""
 
     async def __aenter__(self) -> Self:

@@ -127,7 +127,12 @@ def _answer(method: str, path: str, latency: float) -> tuple[HTTPStatus, bytes, 
     return HTTPStatus.NOT_FOUND, b"no such page\n", latency
 
 
-if __name__ == "__main__":
+def main(argv: list[str] | None = None) -> None:
+    """Serve as the command line `argv` asks, by default that of the process."""
     parser = argparse.ArgumentParser(prog="python -m offloop.demo.server", description=__doc__)
     parser.add_argument("--latency", type=float, default=LATENCY, help="seconds per request")
-    asyncio.run(serve(parser.parse_args().latency))
+    asyncio.run(serve(parser.parse_args(argv).latency))
+
+
+if __name__ == "__main__":
+    main()

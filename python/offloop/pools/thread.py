@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 import threading
-from typing import TYPE_CHECKING
+import traceback
+from typing import TYPE_CHECKING, Any
 
+import offloop._offloop as _offloop  # noqa: PLR0402 - the other form imports `offload`
 from offloop import _lifecycle
+from offloop.exceptions import JobTimeout
+from offloop.pools import _current, _hogs, _worker
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from concurrent.futures import Future
+    from contextvars import Context
+
     from offloop._offloop import Worker
 
 STACK_BYTES = 16 * 1024 * 1024
@@ -32,18 +42,123 @@ def hire(worker: Worker) -> None:
 
 def work(worker: Worker) -> None:
     """Run calls until the pool closes. No Rust frame is on the stack while user code runs."""
+    worker.arrive(threading.get_ident(), threading.get_native_id())
+    _current.local.worker = worker
+    if not _prepare(worker):
+        return
     while (order := worker.next()) is not None:
-        context, call, keywords = order
+        context, call, keywords, future = order
+        if future is not None:
+            _run_submitted(worker, context, call, keywords, future)
+            del order, context, call, keywords, future
+            continue
         try:
             value = context.run(*call) if keywords is None else context.run(*call, **keywords)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the awaiter gets it
             # This frame is left out of the traceback, unless it is alone: a call of a C function.
             traceback = error.__traceback__
-            worker.raised(error, traceback.tb_next if traceback is not None else None)
+            note(error, worker.name)
+            if worker.raised(error, traceback.tb_next if traceback is not None else None):
+                _hogs.ended(worker, call)
             del traceback
         else:
-            worker.done(value)
+            if worker.done(value):
+                _hogs.ended(worker, call)
             del value
         # The outcome leaves with the next `next`: by then this thread holds none of its objects,
         # so the last reference is the loop's.
-        del order, context, call, keywords
+        del order, context, call, keywords, future
+    settle_failed()
+
+
+def _prepare(worker: Worker) -> bool:
+    """Run the initializer; without success the worker leaves."""
+    if worker.setup is None:
+        return True
+    initializer, arguments = worker.setup
+    try:
+        initializer(*arguments)
+    except BaseException as error:
+        text = "offloop: the initializer of pool %r failed in thread %s"
+        logging.getLogger("offloop").exception(text, worker.pool, worker.name)
+        worker.refuse(error)
+        settle_failed()
+        return False
+    return True
+
+
+def _run_submitted(
+    worker: Worker,
+    context: Context,
+    call: tuple[Any, ...],
+    keywords: Mapping[str, Any] | None,
+    future: Future[Any],
+) -> None:
+    """Run a call whose outcome goes to a Future, and so to callbacks in this thread."""
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        value = context.run(*call, **(keywords or {}))
+    except BaseException as error:  # noqa: BLE001 - as above
+        traceback = error.__traceback__
+        if traceback is not None and traceback.tb_next is not None:
+            error.__traceback__ = traceback.tb_next
+        note(error, worker.name)
+        if worker.raised(error, None):
+            _hogs.ended(worker, call)
+        future.set_exception(error)
+    else:
+        if worker.done(None):
+            _hogs.ended(worker, call)
+        future.set_result(value)
+
+
+NOTE = "offloop ran this in thread offloop-"
+
+
+def note(error: BaseException, worker: str) -> None:
+    """Say in a traceback where the function ran, once."""
+    if not any(text.startswith(NOTE) for text in getattr(error, "__notes__", ())):
+        error.add_note(NOTE + worker)
+
+
+def settle_failed() -> None:
+    """Fail the Futures of calls that Rust could not bring to a worker."""
+    for future, error in _offloop.take_failed():
+        if future.set_running_or_notify_cancel():
+            future.set_exception(error)
+
+
+def timed_out(  # noqa: PLR0913, PLR0917 - called by Rust
+    option: str,
+    limit: float,
+    queued: float,
+    ran: float,
+    ident: int | None,
+    call: tuple[Any, ...] | None,
+) -> JobTimeout:
+    """Make the exception for a call whose time was up; `ident` is the thread that runs it.
+
+    A function of C has no frame: its name stands for it.
+    """
+    stack: list[str] = []
+    frame = sys._current_frames().get(ident) if ident is not None else None
+    if frame is not None:
+        frames = traceback.extract_stack(frame)
+        own = [n for n, summary in enumerate(frames) if summary.filename == __file__]
+        stack = traceback.format_list(frames[own[-1] + 1 :] if own else frames)
+        if not stack and call:
+            stack = [f"  in {_worker.full_name(call[0])}, which is not written in Python\n"]
+    stood = f"; it stood {_place(stack[-1])}" if stack else ""
+    return JobTimeout(
+        f"not over after {option}={limit:g} s: queued {queued:.3f} s, ran {ran:.3f} s{stood}",
+        queued=queued,
+        ran=ran,
+        stack=stack,
+    )
+
+
+def _place(line: str) -> str:
+    """Say where a line of a stack is."""
+    text = line.strip()
+    return text if text.startswith("in ") else f"at {text}"

@@ -11,10 +11,11 @@
 //! returned true; of `begin` and `cancel_queued` exactly one succeeds. An outcome that lost
 //! is handed back to its maker, who drops it. Model-checked in `model.rs`.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::Waker;
 
 use super::sync::{Mutex, lock};
+use super::times::Times;
 
 /// Where an operation stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,10 @@ pub struct Ticket<T> {
     inner: Mutex<Inner<T>>,
     /// Who works or worked on it; written by `begin`, for people to read, hence Relaxed.
     worker: AtomicU32,
+    /// Its end has been asked for; written by the waiter, read by the function that runs, if it
+    /// cares. A hint, hence Relaxed.
+    asked: AtomicBool,
+    times: Times,
 }
 
 #[derive(Debug)]
@@ -67,12 +72,33 @@ impl<T> Ticket<T> {
     }
 
     fn in_state(state: State<T>) -> Self {
-        Self { inner: Mutex::new(Inner { state, task: None }), worker: AtomicU32::new(0) }
+        Self {
+            inner: Mutex::new(Inner { state, task: None }),
+            worker: AtomicU32::new(0),
+            asked: AtomicBool::new(false),
+            times: Times::default(),
+        }
     }
 
     /// The number of the worker that took the operation up; 0 before.
     pub fn worker(&self) -> u32 {
         self.worker.load(Ordering::Relaxed)
+    }
+
+    /// When it was taken up by a worker, and when its outcome was there, on the clock of
+    /// [`now`](super::now); 0 for what was not noted.
+    pub fn times(&self) -> (u64, u64) {
+        self.times.both()
+    }
+
+    /// Asks whoever works on it to stop; true the first time.
+    pub fn ask_to_stop(&self) -> bool {
+        !self.asked.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether somebody has asked for the end of it.
+    pub fn is_asked_to_stop(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
     }
 
     /// Where the operation stands now.
@@ -94,6 +120,7 @@ impl<T> Ticket<T> {
         if free {
             *state = State::Running;
             self.worker.store(worker, Ordering::Relaxed);
+            self.times.begin();
         }
         free
     }
@@ -151,10 +178,24 @@ impl<T> Ticket<T> {
         match *state {
             State::Queued | State::Running => {
                 *state = State::Done(outcome);
+                self.times.end();
                 Ok(())
             }
             State::Done(_) | State::Taken | State::Left(_) | State::Cancelled => Err(outcome),
         }
+    }
+
+    /// Stores the outcome only if no worker has taken the operation up.
+    ///
+    /// # Errors
+    /// Gives the outcome back when one has, or when nobody wants it any more.
+    pub fn complete_queued(&self, outcome: T) -> Result<(), T> {
+        let mut inner = lock(&self.inner);
+        if matches!(inner.state, State::Queued) {
+            inner.state = State::Done(outcome);
+            return Ok(());
+        }
+        Err(outcome)
     }
 
     /// Calls the operation off unless its outcome has been taken; true when it is called off.

@@ -1,25 +1,70 @@
-//! The HTTP client: offloop's own policy over engines that only move bytes.
+//! The HTTP client: offloop's own policy over hyper's connections.
 //!
-//! `client` runs a request hop by hop; `redirect` decides whether and how the next hop goes.
-//! Each hop takes a lane: `plain` (http://, hyper's connections kept in `pool`) or `secure`
-//! (https://, reqwest, with the trust of `tls`). Both give an `answer`. `url` admits only what
-//! is dialled exactly as written; `failure` names what the engines report.
+//! # Layout
+//! * `client` runs a request to its answer: hops by `redirect`, tries by `retry`, `digest`
+//!   challenges, the `cookies` of the jar. `journey` is what it went through, `timeout` the clock
+//!   that runs along, `stats` counts.
+//! * `batch` runs many requests at once, each through `client`.
+//! * `keep` is where bodies go that do not stay in memory, `room` where large ones go that do.
+//! * `exchange` sends one request on a connection of the `pool` and takes the head of the answer.
+//! * `connect` makes connections: `proxy` and `guard` say where to, `resolve` and `dial` get
+//!   there, `tunnel` leads through proxies, `tls` says whom to believe, `stream` is what comes out
+//!   and `ear` what it hears.
+//! * `request` and `upload` are what goes out; `response`, `body`, `decode` and `readahead` what
+//!   comes in; `opened` is a response whose body a download takes.
+//! * `url` admits only what is dialled exactly as written; `failure` names what engines report.
 
-mod answer;
+mod batch;
+mod body;
 mod client;
+mod connect;
+mod cookies;
+mod decode;
+mod dial;
+mod digest;
+mod ear;
+mod exchange;
 mod failure;
-mod plain;
+mod guard;
+mod journey;
+mod keep;
+mod opened;
 mod pool;
+mod proxy;
+mod readahead;
 mod redirect;
 mod request;
+mod resolve;
 mod response;
-mod secure;
+mod retry;
+mod room;
+mod stats;
+mod stream;
+mod timeout;
 mod tls;
+mod tunnel;
+mod upload;
 mod url;
 
 pub use ::url::Url;
+pub use batch::{Batch, BatchOptions, Ended, Fetched, Item, Outcome, Progress, Turn};
+pub use body::Whole;
 pub use client::{Client, Options};
-pub use request::{Request, header};
-pub use response::Response;
-pub use tls::take_notice_of_bundled_roots;
+pub use connect::{Route, Versions};
+pub use cookies::{CookieView, Jar, SameSite, set_by};
+pub use ear::AsSent;
+pub use guard::{Guard, Network};
+pub use keep::{Keeper, Kept, Sink, Step};
+pub use opened::Opened;
+pub use pool::Limits;
+pub use proxy::{Proxies, Proxy};
+pub use readahead::ReadAhead;
+pub use request::{Credentials, Follow, Request, header};
+pub use response::{Asked, Body, Head, Response, Timings};
+pub use retry::{Retry, retry_after};
+pub use room::{Builder, Room};
+pub use stats::Stats;
+pub use timeout::Timeouts;
+pub use tls::{Trust, Verify, take_notice_of_bundled_roots};
+pub use upload::{Content, Piece, Upload};
 pub use url::{parse as parse_url, redacted};

@@ -1,12 +1,13 @@
 //! What is asked for: a request whose parts have been checked.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use url::Url;
 
+use super::retry::Retry;
+use super::timeout::Timeouts;
+use super::upload::Content;
 use crate::error::{Error, Kind};
 
 /// One request, ready to be sent, and how far it may go.
@@ -16,16 +17,47 @@ pub struct Request {
     pub method: Method,
     /// Absolute, http or https, without user info.
     pub url: Arc<Url>,
-    /// All headers besides those the protocol itself needs.
+    /// All headers besides those the protocol itself needs and the cookies of the jar.
     pub headers: Arc<HeaderMap>,
-    /// The body, if any.
-    pub body: Option<Bytes>,
-    /// For everything together, redirects and body included; `None` waits for ever.
-    pub timeout: Option<Duration>,
+    /// The body.
+    pub content: Content,
+    /// Digest credentials, for the origin of `url`.
+    pub digest: Option<Arc<Credentials>>,
+    /// How long each phase may take.
+    pub timeouts: Arc<Timeouts>,
     /// The most bytes of body that are accepted; `None` is no limit.
-    pub max_body: Option<usize>,
-    /// Follow redirects of safe methods.
-    pub follow_redirects: bool,
+    pub max_body: Option<u64>,
+    /// Which redirects are followed.
+    pub follow: Follow,
+    /// When and how often it is tried again.
+    pub retry: Arc<Retry>,
+    /// The head of the answer is wanted as it was sent, too.
+    pub verbatim: bool,
+}
+
+/// Which redirects are followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follow {
+    /// None.
+    Never,
+    /// Those of safe methods (RFC 9110 §9.2.1).
+    Safe,
+    /// Those of all methods.
+    All,
+}
+
+/// A user name and a password.
+pub struct Credentials {
+    /// The user name.
+    pub user: String,
+    /// The password.
+    pub password: String,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credentials")
+    }
 }
 
 /// Checks one header.

@@ -7,6 +7,9 @@ use ::url::{Host, Url};
 
 use crate::error::{Error, Kind};
 
+/// Characters of a host as it is written: RFC 1035 allows 253, UTF-8 makes up to four of one.
+const LONGEST_HOST: usize = 4 * 253;
+
 /// Parses an absolute http or https URL that means exactly what it says.
 ///
 /// # Errors
@@ -25,10 +28,20 @@ pub fn parse(text: &str) -> Result<Url, Error> {
     if host.contains('%') {
         return Err(invalid(text, "its host is percent-encoded"));
     }
+    if host.len() > LONGEST_HOST {
+        return Err(invalid(text, "its host is longer than any name may be"));
+    }
     if host.starts_with('.') || host.contains("..") {
         return Err(invalid(text, "its host has an empty label"));
     }
     let url = Url::parse(text).map_err(|error| invalid(text, &error.to_string()))?;
+    if let Some(Host::Domain(dialled)) = url.host()
+        && !host.is_ascii()
+        && idna::domain_to_unicode(dialled).0 != host.to_lowercase()
+    {
+        // Full-width letters, invisible characters, other dots: it looks like another host.
+        return Err(invalid(text, &format!("its host is a disguise of {dialled}")));
+    }
     if let Some(Host::Ipv4(address)) = url.host()
         && host.parse() != Ok(address)
     {
@@ -94,6 +107,8 @@ mod tests {
             "http://user:pass@example.org/",
             "http://bücher.example/",
             "http://example.org./",
+            "http://faß.ExAmPlE/",
+            "http://BÜCHER.example/",
         ] {
             assert!(parse(text).is_ok(), "{text}");
         }
@@ -125,6 +140,9 @@ mod tests {
             "http://example.org:99999/",
             "http://[::1/",
             "http://user@/",
+            "http://Ｇｏ.example/",
+            "http://go\u{200b}od.example/",
+            "http://www。example.org/",
         ] {
             let error = parse(text).expect_err(text);
             assert_eq!(error.kind, Kind::InvalidUrl);

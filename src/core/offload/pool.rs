@@ -2,43 +2,76 @@
 //!
 //! Workers are threads of the embedding language: this file never starts one, it tells when one
 //! is wanted. At most one worker is *on its way* (woken or hired, but not yet at the queue) at
-//! any time; when it takes a job and finds more behind it, it sends for the next. A burst of
-//! cheap jobs is so run by the one worker that holds the interpreter, while blocking jobs fan
+//! any time; when it takes a call and finds more behind it, it sends for the next. A burst of
+//! cheap calls is so run by the one worker that holds the interpreter, while blocking calls fan
 //! out over as many threads as they need, and the submitting thread pays for one wake-up only.
+//!
+//! A pool whose calls are run elsewhere has no workers: it `grant`s turns and gets them back by
+//! `release`.
+//!
+//! Law (no call is left behind): while a call waits and fewer than `limit` run, a worker is at
+//! the queue, on its way, or runs a call and will look at the queue after it. Model-checked in
+//! `src/model`.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::sync::{Arc, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering, lock, wait_timeout};
+use super::{Call, Ended, Figures, Queue, Waiting};
 use crate::error::{Error, Kind};
 
-/// A bounded queue of jobs `J` for at most `limit` workers.
+/// A bounded queue of calls `J` for at most `limit` workers.
 #[derive(Debug)]
 pub struct Pool<J> {
     state: Mutex<State<J>>,
     /// Wakes idle workers.
-    job_ready: Condvar,
-    /// Wakes `wait_until_idle`.
+    call_ready: Condvar,
+    /// Wakes `wait_until_empty`.
     worker_left: Condvar,
-    limit: usize,
+    /// None: calls are run elsewhere.
+    crew: Option<Arc<Crew>>,
     queue_limit: usize,
+    /// A worker that has had nothing to do for so long leaves.
+    idle_limit: Duration,
 }
 
 #[derive(Debug)]
 struct State<J> {
-    jobs: VecDeque<J>,
-    /// Workers that sleep on `job_ready`.
+    calls: Queue<J>,
+    /// Workers that sleep on `call_ready`.
     idle: usize,
-    /// A worker has been woken or hired and has not taken a job yet.
+    /// A worker has been woken or hired and has not taken a call yet.
     on_the_way: bool,
-    /// Workers that exist, from `Hire` to `leave`.
+    /// Workers that exist, from `Hire` until they leave.
     workers: usize,
+    /// Calls that have been taken or granted and have not ended.
+    running: usize,
+    limit: usize,
     open: bool,
+    figures: Figures,
 }
 
-/// What the submitter or taker of a job has to do next.
+/// The workers of all pools of a process together.
+#[derive(Debug)]
+pub struct Crew {
+    limit: usize,
+    workers: AtomicUsize,
+}
+
+impl Crew {
+    /// At most `limit` workers; but every pool may have one.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self { limit, workers: AtomicUsize::new(0) }
+    }
+
+    fn is_full(&self) -> bool {
+        self.workers.load(Ordering::Relaxed) >= self.limit
+    }
+}
+
+/// What the submitter or taker of a call has to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "a job may wait for a worker that nobody hires"]
+#[must_use = "a call may wait for a worker that nobody hires"]
 pub enum Submitted {
     /// Somebody is or will be there.
     Covered,
@@ -46,97 +79,244 @@ pub enum Submitted {
     Hire,
 }
 
+/// A call that the pool does not take, and why.
+#[derive(Debug)]
+pub struct Refused<J> {
+    /// The call.
+    pub call: J,
+    /// `PoolFull` or `Closed`.
+    pub error: Error,
+}
+
+/// What a worker finds at the queue.
+#[derive(Debug)]
+pub enum Taken<J> {
+    /// A call; tells whether its taker has to hire a colleague.
+    Call(Waiting<J>, Submitted),
+    /// Nothing at present: wait.
+    Nothing,
+    /// The worker is one too many, and counts no longer.
+    Leave,
+}
+
+/// A pool at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Calls that wait.
+    pub queued: usize,
+    /// Calls that run.
+    pub running: usize,
+    /// Workers that exist.
+    pub workers: usize,
+    /// How many calls may run at once.
+    pub limit: usize,
+    /// What has become of the others.
+    pub figures: Figures,
+}
+
 impl<J> Pool<J> {
-    /// An open pool without workers.
+    /// An open pool that has no workers yet; without a crew it will never have any.
     #[must_use]
-    pub fn new(limit: usize, queue_limit: usize) -> Self {
-        let state =
-            State { jobs: VecDeque::new(), idle: 0, on_the_way: false, workers: 0, open: true };
+    pub fn new(
+        limit: usize,
+        queue_limit: usize,
+        idle_limit: Duration,
+        crew: Option<Arc<Crew>>,
+    ) -> Self {
+        let state = State {
+            calls: Queue::default(),
+            idle: 0,
+            on_the_way: false,
+            workers: 0,
+            running: 0,
+            limit,
+            open: true,
+            figures: Figures::default(),
+        };
         Self {
             state: Mutex::new(state),
-            job_ready: Condvar::new(),
+            call_ready: Condvar::new(),
             worker_left: Condvar::new(),
-            limit,
+            crew,
             queue_limit,
+            idle_limit,
         }
     }
 
-    /// Queues a job.
+    /// Queues a call. Calls nobody wants give way in a full queue; they come back, to be released.
     ///
     /// # Errors
-    /// `PoolFull` or `Closed`, with the job.
-    pub fn submit(&self, job: J) -> Result<Submitted, (J, Error)> {
-        let mut state = self.lock();
+    /// `PoolFull` or `Closed`, with the call.
+    pub fn submit(
+        &self,
+        waiting: Waiting<J>,
+        priority: i8,
+    ) -> Result<(Submitted, Vec<J>), Box<Refused<J>>>
+    where
+        J: Call,
+    {
+        let mut state = lock(&self.state);
+        let mut swept = Vec::new();
+        if state.open && state.calls.len() >= self.queue_limit && state.running >= state.limit {
+            swept = state.calls.sweep();
+            if swept.is_empty() {
+                let text = format!("{} calls already wait for a worker", self.queue_limit);
+                let error = Error::new(Kind::PoolFull, text);
+                return Err(Box::new(Refused { call: waiting.call, error }));
+            }
+        }
+        self.queue(state, waiting, priority).map(|submitted| (submitted, swept))
+    }
+
+    /// Queues a call that has waited elsewhere, however many wait here.
+    ///
+    /// # Errors
+    /// `Closed`, with the call.
+    pub fn readmit(&self, waiting: Waiting<J>, priority: i8) -> Result<Submitted, Box<Refused<J>>> {
+        self.queue(lock(&self.state), waiting, priority)
+    }
+
+    fn queue(
+        &self,
+        mut state: MutexGuard<'_, State<J>>,
+        waiting: Waiting<J>,
+        priority: i8,
+    ) -> Result<Submitted, Box<Refused<J>>> {
         if !state.open {
-            let error = Error::new(Kind::Closed, "the pool is closed: the interpreter is exiting");
-            return Err((job, error));
+            let error = Error::new(Kind::Closed, "the pool is closed");
+            return Err(Box::new(Refused { call: waiting.call, error }));
         }
-        if state.jobs.len() >= self.queue_limit {
-            let text = format!("{} calls already wait for a worker", self.queue_limit);
-            return Err((job, Error::new(Kind::PoolFull, text)));
-        }
-        state.jobs.push_back(job);
+        state.calls.push(waiting, priority);
         Ok(self.send_for_worker(&mut state))
     }
 
-    /// Refuses further jobs, lets idle workers go, and returns the jobs nobody began.
-    pub fn close(&self) -> VecDeque<J> {
-        let mut state = self.lock();
+    /// A turn for a call that is run elsewhere; it lasts until `release`.
+    pub fn grant(&self, now: Instant) -> Option<J> {
+        let mut state = lock(&self.state);
+        if state.running >= state.limit {
+            return None;
+        }
+        let waiting = state.calls.pop()?;
+        state.running += 1;
+        state.figures.queued.add(now.saturating_duration_since(waiting.since));
+        Some(waiting.call)
+    }
+
+    /// A granted call has ended after `ran`; `None` when its end has been counted before.
+    pub fn release(&self, ended: Option<Ended>, ran: Duration) {
+        let mut state = lock(&self.state);
+        state.end(ended, ran);
+        if !state.open {
+            self.worker_left.notify_all();
+        }
+    }
+
+    /// Counts the end of a call that goes on unseen, or never ran.
+    pub fn count(&self, ended: Ended) {
+        lock(&self.state).figures.count(ended);
+    }
+
+    /// From now on at most `limit` calls run at once; those that run go on.
+    pub fn resize(&self, limit: usize) -> Submitted {
+        let mut state = lock(&self.state);
+        let fewer = limit < state.limit;
+        state.limit = limit;
+        if fewer {
+            self.call_ready.notify_all(); // some have to leave
+        }
+        if state.calls.is_empty() { Submitted::Covered } else { self.send_for_worker(&mut state) }
+    }
+
+    /// Refuses further calls, lets idle workers go, and returns the calls nobody began.
+    pub fn close(&self) -> Vec<J> {
+        let mut state = lock(&self.state);
         state.open = false;
-        self.job_ready.notify_all();
-        std::mem::take(&mut state.jobs)
+        self.call_ready.notify_all();
+        state.calls.take_all()
     }
 
-    /// The jobs nobody began, for a pool that can get no worker.
-    pub fn take_all(&self) -> VecDeque<J> {
-        std::mem::take(&mut self.lock().jobs)
+    /// Refuses further calls; those that wait are run.
+    pub fn close_gently(&self) {
+        lock(&self.state).open = false;
+        self.call_ready.notify_all();
     }
 
-    /// After `close`: waits until every worker has left, for `grace` at most; true when all have.
+    /// The calls nobody began, for a pool that can get no worker.
+    pub fn take_all(&self) -> Vec<J> {
+        lock(&self.state).calls.take_all()
+    }
+
+    /// After `close`: waits until all calls have ended and every worker has left, for `grace` at
+    /// most; true when all have.
     pub fn wait_until_empty(&self, grace: Duration) -> bool {
-        let deadline = Instant::now() + grace;
-        let mut state = self.lock();
-        while state.workers > 0 {
-            let left = deadline.saturating_duration_since(Instant::now());
+        let deadline = Instant::now().checked_add(grace);
+        let mut state = lock(&self.state);
+        while state.workers > 0 || state.running > 0 || !state.calls.is_empty() {
+            let left = deadline.map_or(Duration::from_secs(3600), |deadline| {
+                deadline.saturating_duration_since(Instant::now())
+            });
             if left.is_zero() {
                 return false;
             }
-            let waited = self.worker_left.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state = wait_timeout(&self.worker_left, state, left).0;
         }
         true
     }
 
-    /// How many workers exist.
-    pub fn workers(&self) -> usize {
-        self.lock().workers
+    /// Whether a call would find a worker at once.
+    pub fn has_room(&self) -> bool {
+        let state = lock(&self.state);
+        state.running < state.limit
     }
 
-    /// A worker that has just been hired. It counts until it is dropped.
-    #[must_use]
-    pub fn worker(self: &Arc<Self>) -> Worker<J> {
-        Worker { pool: Arc::clone(self), arriving: true }
+    /// How many workers exist.
+    pub fn workers(&self) -> usize {
+        lock(&self.state).workers
+    }
+
+    /// The pool as it is now, and calls that nobody wants any longer, to be released.
+    pub fn snapshot(&self) -> (Snapshot, Vec<J>)
+    where
+        J: Call,
+    {
+        let mut state = lock(&self.state);
+        let swept = state.calls.sweep();
+        let snapshot = Snapshot {
+            queued: state.calls.len(),
+            running: state.running,
+            workers: state.workers,
+            limit: state.limit,
+            figures: state.figures.clone(),
+        };
+        (snapshot, swept)
     }
 
     fn send_for_worker(&self, state: &mut State<J>) -> Submitted {
-        if state.on_the_way {
+        let Some(crew) = self.crew.as_ref().filter(|_| !state.on_the_way) else {
             return Submitted::Covered;
-        }
+        };
         if state.idle > 0 {
             state.on_the_way = true;
-            self.job_ready.notify_one();
+            self.call_ready.notify_one();
             return Submitted::Covered;
         }
-        if state.workers >= self.limit {
+        if state.workers >= state.limit || (state.workers > 0 && crew.is_full()) {
             return Submitted::Covered;
         }
         state.on_the_way = true;
         state.workers += 1;
+        crew.workers.fetch_add(1, Ordering::Relaxed);
         Submitted::Hire
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, State<J>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl<J> State<J> {
+    fn end(&mut self, ended: Option<Ended>, ran: Duration) {
+        self.running = self.running.saturating_sub(1);
+        if let Some(ended) = ended {
+            self.figures.count(ended);
+        }
+        self.figures.ran.add(ran);
     }
 }
 
@@ -146,134 +326,106 @@ pub struct Worker<J> {
     pool: Arc<Pool<J>>,
     /// This worker is the one that is on its way; cleared by its first look at the queue.
     arriving: bool,
+    /// It has taken a call that has not ended.
+    busy: bool,
+    /// It has been told to leave, and counts no longer.
+    left: bool,
 }
 
 impl<J> Worker<J> {
-    /// The next job, if one is ready; tells whether its taker has to hire a colleague.
-    pub fn try_take(&mut self) -> Option<(J, Submitted)> {
-        let mut state = self.pool.lock();
+    /// A worker that has just been hired. It counts until it leaves or is dropped.
+    #[must_use]
+    pub fn hired(pool: &Arc<Pool<J>>) -> Self {
+        Self { pool: Arc::clone(pool), arriving: true, busy: false, left: false }
+    }
+
+    /// Ends the last call, if there was one, and takes the next, if one is ready.
+    ///
+    /// `ended` is how the last call ended, unless that has been counted before, and `ran` how
+    /// long it took.
+    pub fn take(&mut self, now: Instant, ended: Option<Ended>, ran: Duration) -> Taken<J> {
+        let pool = Arc::clone(&self.pool);
+        let mut state = lock(&pool.state);
         if std::mem::take(&mut self.arriving) {
             state.on_the_way = false;
         }
-        let job = state.jobs.pop_front()?;
-        let next = if state.jobs.is_empty() {
+        if std::mem::take(&mut self.busy) {
+            state.end(ended, ran);
+        }
+        if state.workers > state.limit {
+            self.leave(&mut state);
+            return Taken::Leave;
+        }
+        let Some(waiting) = state.calls.pop() else {
+            return Taken::Nothing;
+        };
+        self.busy = true;
+        state.running += 1;
+        state.figures.queued.add(now.saturating_duration_since(waiting.since));
+        let next = if state.calls.is_empty() {
             Submitted::Covered
         } else {
-            self.pool.send_for_worker(&mut state)
+            pool.send_for_worker(&mut state)
         };
-        Some((job, next))
+        Taken::Call(waiting, next)
     }
 
-    /// Sleeps until a job may be ready; false when the pool has closed and the worker has to go.
-    /// The caller must not hold the interpreter.
+    /// Sleeps until a call may be ready; false when the worker has to go, because the pool has
+    /// closed, has shrunk, or has had nothing to do for long. The caller must not hold the
+    /// interpreter.
     pub fn wait(&mut self) -> bool {
-        let mut state = self.pool.lock();
+        let pool = Arc::clone(&self.pool);
+        let mut state = lock(&pool.state);
         if std::mem::take(&mut self.arriving) {
             state.on_the_way = false;
         }
-        while state.open && state.jobs.is_empty() {
+        let mut waited_long = false;
+        while state.calls.is_empty() {
+            if !state.open || state.workers > state.limit || waited_long {
+                self.leave(&mut state);
+                return false;
+            }
             state.idle += 1;
-            state = self.pool.job_ready.wait(state).unwrap_or_else(PoisonError::into_inner);
+            let (woken, expired) = wait_timeout(&pool.call_ready, state, pool.idle_limit);
+            state = woken;
             state.idle -= 1;
-            self.arriving = true;
-            if state.jobs.is_empty() {
+            // Whoever gets up is the one that was sent for, even if his time was up as well.
+            self.arriving = std::mem::take(&mut state.on_the_way);
+            waited_long = expired && !self.arriving;
+            if state.calls.is_empty() {
                 // Somebody who was awake has eaten what this worker was sent for.
-                state.on_the_way = false;
                 self.arriving = false;
+            } else if self.arriving {
+                state.on_the_way = true;
             }
         }
-        state.open
+        true
     }
-}
 
-impl<J> Drop for Worker<J> {
-    fn drop(&mut self) {
-        let mut state = self.pool.lock();
+    fn leave(&mut self, state: &mut State<J>) {
+        if std::mem::replace(&mut self.left, true) {
+            return;
+        }
         state.workers = state.workers.saturating_sub(1);
-        if self.arriving {
+        if let Some(crew) = &self.pool.crew {
+            crew.workers.fetch_sub(1, Ordering::Relaxed);
+        }
+        if std::mem::take(&mut self.arriving) {
             state.on_the_way = false;
+        }
+        if std::mem::take(&mut self.busy) {
+            state.running = state.running.saturating_sub(1);
         }
         self.pool.worker_left.notify_all();
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::thread;
-
-    #[test]
-    fn a_burst_hires_one_worker_and_each_arrival_sends_for_the_next() {
-        let pool = Arc::new(Pool::new(3, 100));
-        assert_eq!(pool.submit(1).unwrap(), Submitted::Hire);
-        let mut first = pool.worker();
-        for job in 2..=5 {
-            assert_eq!(pool.submit(job).unwrap(), Submitted::Covered);
-        }
-        assert_eq!(first.try_take(), Some((1, Submitted::Hire)));
-        assert_eq!(first.try_take(), Some((2, Submitted::Covered)), "one is on its way already");
-        let mut second = pool.worker();
-        assert_eq!(second.try_take(), Some((3, Submitted::Hire)));
-        let mut third = pool.worker();
-        assert_eq!(third.try_take(), Some((4, Submitted::Covered)), "the limit holds");
-        assert_eq!(third.try_take(), Some((5, Submitted::Covered)));
-        assert_eq!(pool.workers(), 3);
-    }
-
-    #[test]
-    fn a_full_queue_and_a_closed_pool_give_the_job_back() {
-        let pool = Arc::new(Pool::new(1, 1));
-        assert_eq!(pool.submit(1).unwrap(), Submitted::Hire);
-        let (job, error) = pool.submit(2).unwrap_err();
-        assert_eq!((job, error.kind), (2, Kind::PoolFull));
-        assert_eq!(pool.close(), [1]);
-        let (job, error) = pool.submit(3).unwrap_err();
-        assert_eq!((job, error.kind), (3, Kind::Closed));
-    }
-
-    #[test]
-    fn a_worker_that_could_not_be_started_leaves_its_place_free() {
-        let pool = Arc::new(Pool::new(1, 10));
-        assert_eq!(pool.submit(1).unwrap(), Submitted::Hire);
-        drop(pool.worker());
-        assert_eq!(pool.workers(), 0);
-        assert_eq!(pool.submit(2).unwrap(), Submitted::Hire);
-    }
-
-    #[test]
-    fn every_job_is_taken_exactly_once_under_load() {
-        fn work(pool: &Arc<Pool<u64>>) -> u64 {
-            let mut worker = pool.worker();
-            let mut colleagues = Vec::new();
-            let mut sum = 0;
-            loop {
-                while let Some((job, next)) = worker.try_take() {
-                    sum += job;
-                    if next == Submitted::Hire {
-                        let pool = Arc::clone(pool);
-                        colleagues.push(thread::spawn(move || work(&pool)));
-                    }
-                }
-                if !worker.wait() {
-                    drop(worker);
-                    return sum + colleagues.into_iter().map(|c| c.join().unwrap()).sum::<u64>();
-                }
-            }
-        }
-        let pool = Arc::new(Pool::new(8, 1_000_000));
-        let mut workers = Vec::new();
-        for n in 1..=100_000 {
-            if pool.submit(n).unwrap() == Submitted::Hire {
-                let pool = Arc::clone(&pool);
-                workers.push(thread::spawn(move || work(&pool)));
-            }
-        }
-        while !pool.lock().jobs.is_empty() {
-            thread::yield_now();
-        }
-        assert!(pool.close().is_empty());
-        assert!(pool.wait_until_empty(Duration::from_secs(5)));
-        let sum: u64 = workers.into_iter().map(|worker| worker.join().unwrap()).sum();
-        assert_eq!(sum, 100_000 * 100_001 / 2);
+impl<J> Drop for Worker<J> {
+    fn drop(&mut self) {
+        let pool = Arc::clone(&self.pool);
+        self.leave(&mut lock(&pool.state));
     }
 }
+
+#[cfg(all(test, not(offloop_loom)))]
+mod tests;

@@ -1,0 +1,507 @@
+"""The body of a request: what a user gives, to what Rust sends.
+
+`encode` turns ``content=``, ``data=``, ``files=`` and ``json=`` into pieces that Rust can send
+again and again (bytes, and paths of files that Rust reads itself), or, if anything has to come
+out of Python while it is sent, into one asynchronous iterator of bytes. `start` has a task of the
+running loop push that iterator into Rust, at the pace at which Rust takes it.
+
+Everything runs in the loop's thread, except for iterators and file objects of the blocking kind:
+those are pulled in worker threads. Nothing of the user's is closed but its generators.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import inspect
+import io
+import json as jsonlib
+import mimetypes
+import os
+import re
+import secrets
+import stat
+import threading
+import time
+from collections import deque
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+)
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+from urllib.parse import urlencode
+
+from offloop.exceptions import Closed, InvalidHeader
+from offloop.offload import run
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from offloop._offloop import Job
+    from offloop.options import Content, Files, Form
+
+HOP_BYTES = 256 * 1024
+"""What one visit to a worker thread brings along; as much as Rust sends at once."""
+
+PATIENCE = 0.02
+"""Seconds after which a slow iterator's chunks are sent although they are few; arbitrary."""
+
+_dump = jsonlib.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A body as Rust takes it: `pieces` any number of times, or else `source` once.
+
+    `length` is its size in bytes, if that is known; `content_type` its header, if it has one.
+    """
+
+    pieces: list[bytes | Path]
+    length: int | None
+    content_type: str | None
+    source: AsyncIterator[bytes] | None
+
+
+class Upload(Protocol):
+    """The end of a streamed body into which it is pushed; Rust holds the other."""
+
+    def send(self, chunk: bytes, /) -> Awaitable[None]:
+        """Hand over a chunk, once there is room; raises `Closed` when the request is over."""
+        ...
+
+    def finish(self) -> None:
+        """Say that the body is whole."""
+
+    def fail(self, error: BaseException, /) -> None:
+        """Say that the body will never be whole, and why."""
+
+    def closed(self) -> Job[None]:
+        """Awaiting it ends when the request no longer wants the body."""
+        ...
+
+
+def encode(
+    content: Content | None = None,
+    data: Form | bytes | bytearray | memoryview | str | None = None,
+    files: Files | None = None,
+    json: object = None,
+) -> Encoded:
+    """Make a body of what the user gave; None stands for what was left out, as in httpx.
+
+    Raises TypeError for what is no body, or several; `InvalidHeader` for what would break out of
+    a part's header; OSError for a path; ValueError for what JSON or UTF-8 cannot express.
+    """
+    form = data is not None or files is not None
+    if (content is not None) + form + (json is not None) > 1:
+        raise TypeError("give one of content, json, and data with or without files")
+    if content is not None:
+        return _encoded([_part(content)], None)
+    if json is not None:
+        return _encoded([_dump(json).encode()], "application/json")
+    uploads = list(_pairs("files", files)) if files is not None else []
+    if isinstance(data, (bytes, bytearray, memoryview, str)):
+        if uploads:
+            raise TypeError("with files, data must be a mapping or pairs")
+        return _encoded([_part(data)], None)
+    fields = list(_fields(data)) if data is not None else []
+    if uploads:
+        return _multipart(fields, uploads)
+    if fields:
+        return _encoded([urlencode(fields).encode()], "application/x-www-form-urlencoded")
+    return Encoded([], 0, None, None)
+
+
+async def feed(upload: Upload, source: AsyncIterator[bytes]) -> None:
+    """Push `source` into `upload` until it ends, fails, or is no longer wanted; then close it.
+
+    What the source raises goes to `upload.fail`; KeyboardInterrupt and SystemExit are raised
+    from here as well, and CancelledError is.
+    """
+    try:
+        async for chunk in source:
+            try:
+                await upload.send(chunk)
+            except Closed:
+                return
+        upload.finish()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the request gets it
+        upload.fail(error)
+    except (KeyboardInterrupt, SystemExit) as error:
+        upload.fail(error)
+        raise
+    finally:
+        if isinstance(source, (Source, AsyncGenerator)):
+            # Cancelled or not, once begun the closing goes on to its end.
+            closing = asyncio.ensure_future(source.aclose())
+            _closing.add(closing)
+            closing.add_done_callback(_closing.discard)
+            await asyncio.shield(closing)
+
+
+_closing: set[asyncio.Future[None]] = set()
+"""Holds the closings of `feed`, which their loop knows weakly only."""
+
+_feeding: set[asyncio.Task[None]] = set()
+"""The tasks of `start`, which a loop holds weakly only; each loop's thread changes its own."""
+
+
+def start(upload: Upload, source: AsyncIterator[bytes]) -> asyncio.Task[None]:
+    """Have a task of the running loop `feed`; it is cancelled when the request is over."""
+    task = asyncio.get_running_loop().create_task(feed(upload, source), name="offloop-upload")
+    closed = upload.closed().start()
+
+    def over(_: object) -> None:
+        if not closed.cancelled():
+            closed.exception()  # or it would be logged as never retrieved
+        task.cancel()
+
+    def fed(_: object) -> None:
+        _feeding.discard(task)
+        closed.cancel()
+        if task.cancelled():
+            # Also when it was cancelled before its first step: the request must not wait for it.
+            upload.fail(asyncio.CancelledError("the source of the request's body was cancelled"))
+        elif (error := task.exception()) is not None:
+            message = "the source of a request's body failed to close"
+            task.get_loop().call_exception_handler({"message": message, "exception": error})
+
+    _feeding.add(task)
+    closed.add_done_callback(over)
+    task.add_done_callback(fed)
+    return task
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A regular file that Rust reads, or a worker thread if the body is streamed anyway."""
+
+    path: Path
+    length: int
+
+
+class _Pulled:
+    """A blocking iterable of chunks, pulled in worker threads."""
+
+    def __init__(self, chunks: Iterable[object], length: int | None = None) -> None:
+        self.length = length
+        self._chunks = chunks
+        self._iterator: Iterator[object] | None = None
+        # Set by the worker thread when nothing more comes, never unset.
+        self._ended = False
+        # Set by the loop's thread when nobody wants more, never unset.
+        self._left = False
+        # Held by the worker thread while the iterator works; others only try it.
+        self._working = threading.Lock()
+
+    async def __anext__(self) -> bytes:
+        while not self._ended:
+            if piece := await run(self._take):
+                return piece
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        self._left = True
+        if not self._ended:
+            await run(self._close_if_left)
+
+    def _take(self) -> bytes:
+        try:
+            with self._working:
+                return self._gather()
+        finally:
+            self._close_if_left()
+
+    def _gather(self) -> bytes:
+        try:
+            if self._iterator is None:
+                self._iterator = iter(self._chunks)
+            pieces, size, until = [], 0, time.monotonic() + PATIENCE
+            for chunk in self._iterator:
+                piece = _chunk(chunk)
+                pieces.append(piece)
+                size += len(piece)
+                if size >= HOP_BYTES or time.monotonic() > until:
+                    return b"".join(pieces)
+        except BaseException:
+            self._ended = True
+            raise
+        self._ended = True
+        return b"".join(pieces)
+
+    def _close_if_left(self) -> None:
+        # If the generator is working its own thread closes it, as it comes out: to wait for that
+        # could take for ever.
+        if self._left and self._working.acquire(blocking=False):
+            try:
+                generator = self._chunks if self._iterator is None else self._iterator
+                if isinstance(generator, Generator):
+                    generator.close()
+            finally:
+                self._working.release()
+
+
+class _Awaited:
+    """An asynchronous iterable of chunks."""
+
+    length = None
+
+    def __init__(self, chunks: AsyncIterable[object]) -> None:
+        self._chunks = aiter(chunks)
+
+    async def __anext__(self) -> bytes:
+        while not (piece := _chunk(await anext(self._chunks))):
+            pass
+        return piece
+
+    async def aclose(self) -> None:
+        if isinstance(self._chunks, AsyncGenerator):
+            await self._chunks.aclose()
+
+
+_Part: TypeAlias = bytes | _Stored | _Pulled | _Awaited
+
+
+class Source:
+    """The parts of a body, one after the other, where at least one comes out of Python."""
+
+    def __init__(self, parts: Iterable[_Part]) -> None:
+        self._parts = deque(
+            _Pulled(_read_path(part.path)) if isinstance(part, _Stored) else part for part in parts
+        )
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while self._parts:
+            part = self._parts[0]
+            if isinstance(part, bytes):
+                self._parts.popleft()
+                return part
+            try:
+                return await anext(part)
+            except StopAsyncIteration:
+                self._parts.popleft()
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Close what is not used up; the user's generators are closed with it."""
+        async with contextlib.AsyncExitStack() as stack:
+            for part in self._parts:
+                if not isinstance(part, bytes):
+                    stack.push_async_callback(part.aclose)
+            self._parts = deque()
+
+
+def _encoded(parts: list[_Part], content_type: str | None) -> Encoded:
+    lengths = [len(part) if isinstance(part, bytes) else part.length for part in parts]
+    known = [length for length in lengths if length is not None]
+    length = sum(known) if len(known) == len(lengths) else None
+    if any(isinstance(part, (_Pulled, _Awaited)) for part in parts):
+        return Encoded([], length, content_type, Source(parts))
+    pieces = [part.path if isinstance(part, _Stored) else part for part in parts]
+    return Encoded(cast("list[bytes | Path]", pieces), length, content_type, None)
+
+
+def _part(content: object) -> _Part:
+    """Whatever may be a body, or the content of one part of a form."""
+    if isinstance(content, str):
+        return content.encode()
+    if isinstance(content, (bytes, bytearray, memoryview)):
+        return bytes(content)
+    if isinstance(content, os.PathLike):
+        return _path(Path(os.fsdecode(content)))
+    if isinstance(content, (list, tuple)):
+        return b"".join([_chunk(chunk) for chunk in content])
+    return _streamed(content)
+
+
+def _streamed(content: object) -> _Part:
+    if isinstance(content, io.BytesIO):
+        return content.read()
+    if callable(read := getattr(content, "read", None)):
+        if isinstance(content, io.TextIOBase):
+            raise TypeError("a file to be sent must be open in binary mode")
+        if inspect.iscoroutinefunction(read):
+            return _Awaited(_read_awaited(content))
+        length = _rest(content)
+        return _Pulled(_read_open(content, length), length)
+    if isinstance(content, AsyncIterable):
+        return _Awaited(content)
+    if isinstance(content, Iterable) and not isinstance(content, Mapping):
+        return _Pulled(content)
+    raise TypeError(
+        "content must be bytes, str, a path, a binary file or an iterable of bytes, "
+        f"not {type(content).__name__}"
+    )
+
+
+def _chunk(chunk: object) -> bytes:
+    if isinstance(chunk, (bytes, bytearray, memoryview)):
+        return bytes(chunk)
+    raise TypeError(f"a body consists of chunks of bytes, not {type(chunk).__name__}")
+
+
+def _path(path: Path) -> _Part:
+    found = path.stat()
+    if stat.S_ISREG(found.st_mode):
+        return _Stored(path, found.st_size)
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    # A pipe or a device has no size, and cannot be read a second time.
+    return _Pulled(_read_path(path))
+
+
+def _read_path(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(HOP_BYTES):
+            yield chunk
+
+
+def _rest(file: Any) -> int | None:
+    """How much `read` will bring, if that is certain: GzipFile has a file of another size."""
+    raw = getattr(file, "raw", file)
+    if not isinstance(raw, io.FileIO):
+        return None
+    found = os.fstat(raw.fileno())
+    return max(0, found.st_size - file.tell()) if stat.S_ISREG(found.st_mode) else None
+
+
+def _read_open(file: Any, left: int | None) -> Iterator[object]:
+    """Read what the file held at the call, and no more if it grows: its length is announced."""
+    while left is None or left > 0:
+        chunk = file.read(HOP_BYTES if left is None else min(HOP_BYTES, left))
+        if chunk is None:
+            raise BlockingIOError(errno.EAGAIN, "a file to be sent must be in blocking mode")
+        if not chunk:
+            return
+        if left is not None:
+            left -= len(chunk)
+        yield chunk
+
+
+async def _read_awaited(file: Any) -> AsyncIterator[object]:
+    while chunk := await file.read(HOP_BYTES):
+        yield chunk
+
+
+def _pairs(what: str, given: Any) -> Iterator[tuple[str, Any]]:
+    pairs = given.items() if isinstance(given, Mapping) else given
+    if isinstance(pairs, (str, bytes, bytearray, memoryview)) or not isinstance(pairs, Iterable):
+        raise TypeError(f"{what} must be a mapping or pairs, not {type(given).__name__}")
+    for pair in pairs:
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:  # noqa: PLR2004 - a pair
+            hint = "; chunks belong into content" if what == "data" else ""
+            raise TypeError(f"{what} must be a mapping or pairs{hint}")
+        name, value = pair
+        if not isinstance(name, str):
+            raise TypeError(f"a name in {what} must be str, not {type(name).__name__}")
+        yield name, value
+
+
+def _fields(data: Any) -> Iterator[tuple[str, bytes]]:
+    for name, value in _pairs("data", data):
+        for each in value if isinstance(value, (list, tuple)) else (value,):
+            yield name, _field(name, each)
+
+
+def _field(name: str, value: object) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    if value is None:
+        return b""
+    if isinstance(value, bool):
+        return b"true" if value else b"false"
+    if isinstance(value, (str, int, float)):
+        return str(value).encode()
+    kind = type(value).__name__
+    raise TypeError(f"data[{name!r}] must be str, bytes, a number, bool or None, not {kind}")
+
+
+def _multipart(fields: list[tuple[str, bytes]], uploads: list[tuple[str, Any]]) -> Encoded:
+    """Encode as multipart/form-data (RFC 7578), with the names escaped as browsers do."""
+    # 128 random bits: no content can be made to hold the boundary, none does by accident.
+    boundary = secrets.token_hex(16)
+    parts: list[_Part] = []
+    text: list[bytes] = []
+    for name, value in fields:
+        text += (_head(boundary, f'name="{_escaped(name)}"', {}), value, b"\r\n")
+    for name, upload in uploads:
+        head, part = _file(boundary, name, upload)
+        text.append(head)
+        if isinstance(part, bytes):
+            text.append(part)
+        else:
+            parts += (b"".join(text), part)
+            text = []
+        text.append(b"\r\n")
+    text.append(f"--{boundary}--\r\n".encode())
+    parts.append(b"".join(text))
+    return _encoded(parts, f"multipart/form-data; boundary={boundary}")
+
+
+def _file(boundary: str, name: str, upload: object) -> tuple[bytes, _Part]:
+    """Encode one of `files`: a content, or (filename, content[, content type[, headers]])."""
+    given: tuple[Any, ...] = upload if isinstance(upload, tuple) else (_filename(upload), upload)
+    if not 2 <= len(given) <= 4:  # noqa: PLR2004 - the lengths named above
+        raise TypeError(f"files[{name!r}] must be (filename, content[, content type[, headers]])")
+    filename, content, content_type, headers = (*given, None, None)[:4]
+    disposition = f'name="{_escaped(name)}"'
+    lines: dict[str, str] = dict(headers or {})
+    if filename is not None:
+        if not isinstance(filename, str):
+            raise TypeError(f"a filename must be str or None, not {type(filename).__name__}")
+        disposition += f'; filename="{_escaped(filename)}"'
+        content_type = content_type or _guessed(filename)
+    if content_type is not None and not any(key.lower() == "content-type" for key in lines):
+        lines["Content-Type"] = content_type
+    return _head(boundary, disposition, lines), _part(content)
+
+
+def _filename(content: object) -> str:
+    name = content if isinstance(content, os.PathLike) else getattr(content, "name", None)
+    # An integer is the descriptor of a file without a name.
+    return Path(os.fsdecode(name)).name if isinstance(name, (str, os.PathLike)) else "upload"
+
+
+def _guessed(filename: str) -> str:
+    # With the dot in front it is a path for certain: "data:" would be a URL that names its own
+    # type, line breaks and all.
+    content_type, packed = mimetypes.guess_type(f"./{filename}")
+    return "application/octet-stream" if content_type is None or packed else content_type
+
+
+def _escaped(name: str) -> str:
+    """Escape as https://html.spec.whatwg.org/#multipart/form-data-encoding-algorithm says."""
+    if "\0" in name:
+        raise InvalidHeader(f"the name {name!r} has a NUL")
+    return name.replace("\n", "%0A").replace("\r", "%0D").replace('"', "%22")
+
+
+def _head(boundary: str, disposition: str, lines: Mapping[str, str]) -> bytes:
+    text = [f"--{boundary}", f"Content-Disposition: form-data; {disposition}"]
+    for name, value in lines.items():
+        if not isinstance(value, str):
+            raise TypeError(f"the header {name!r} of a part must be str")
+        if not _TOKEN.fullmatch(name) or name.lower() == "content-disposition":
+            raise InvalidHeader(f"{name!r} cannot be a header of a part")
+        if _CONTROL.search(value):
+            raise InvalidHeader(f"the header {name!r} of a part has a control character")
+        text.append(f"{name}: {value}")
+    # File names that were not UTF-8 go out as the bytes they were.
+    return "\r\n".join([*text, "", ""]).encode(errors="surrogateescape")
+
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""A header's name: RFC 9110 §5.6.2."""
+
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+"""What a header's value must not hold: RFC 9110 §5.5."""

@@ -1,0 +1,493 @@
+//! One exchange: a lease on a connection, the request on its way, the head of the response.
+//!
+//! A kept-alive connection may have been closed by the server while it was idle (RFC 9112
+//! §9.3.1). What was never written is sent again; what was written is sent once more if the
+//! method is idempotent, on a fresh connection, before any byte of a response. The same goes for
+//! streams that a server of HTTP/2 says it has not touched.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use http::header::{CONTENT_LENGTH, COOKIE, HOST, PROXY_AUTHORIZATION, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
+use hyper::body::Incoming;
+use url::{Position, Url};
+
+use super::body::{Answer, WireBody};
+use super::client::{Inner, Way};
+use super::connect::{MAX_HEAD, Made};
+use super::failure;
+use super::pool::{Connection, Host, Http1, Lease, Permits, Pool, Speaks, Wire};
+use super::request::Request;
+use super::response::Timings;
+use super::stats::add;
+use super::timeout::Clock;
+use super::upload::{Body, Progress};
+use super::url::redacted;
+use crate::error::{Attempt, Error, Kind, Phase};
+
+/// What one request goes through, from its first hop to its last.
+pub(super) struct Trip {
+    pub(super) clock: Clock,
+    pub(super) timings: Timings,
+    /// Whether the latest exchange was on a connection that had served before.
+    pub(super) reused: bool,
+    /// The tries so far, besides the present one.
+    pub(super) attempts: Vec<Attempt>,
+    /// How it is sent.
+    pub(super) way: Way,
+}
+
+/// A header that is for this exchange alone.
+pub(super) type Extra = (HeaderName, HeaderValue);
+
+/// Why an exchange failed, and whether it may be repeated without asking.
+struct Failed {
+    error: Error,
+    stale: bool,
+}
+
+impl Inner {
+    /// Sends `request` and waits for the head of the response.
+    pub(super) async fn exchange(
+        &self,
+        request: &Request,
+        extra: &[Extra],
+        trip: &mut Trip,
+    ) -> Result<Answer, Error> {
+        self.connector.check(&request.url).map_err(|error| error.during(Phase::Connect))?;
+        let origin = &request.url[..Position::BeforePath];
+        let host = self.pool.host(origin);
+        let mut fresh = false;
+        loop {
+            let began = Instant::now();
+            let shareable = self.connector.may_share(&request.url);
+            let kept =
+                if fresh { None } else { self.pool.try_lease(&host, shareable, trip.way.exempt) };
+            let kept = match kept {
+                Some(lease) => self.awake(lease).await,
+                None => None,
+            };
+            let lease = match kept {
+                Some(lease) => lease,
+                // Boxed, because it is far larger than the usual way, which should not carry it.
+                None => Box::pin(self.lease(request, &host, fresh, trip)).await?,
+            };
+            match self.send(lease, request, extra, trip).await {
+                Ok(answer) => return Ok(answer),
+                Err(failed) if failed.stale && !fresh && request.content.is_replayable() => {
+                    add(&self.counters.replayed, 1);
+                    trip.note(request, None, Some(&failed.error), began);
+                    fresh = true;
+                }
+                Err(failed) => return Err(failed.error),
+            }
+        }
+    }
+
+    /// The lease, once its connection can take a request; None if it has closed meanwhile.
+    async fn awake(&self, mut lease: Lease) -> Option<Lease> {
+        if let Connection::Http1(connection) = &mut lease.connection
+            && !is_ready(connection).await
+        {
+            return None;
+        }
+        add(&self.counters.reused, 1);
+        Some(lease)
+    }
+
+    /// A connection to send on: a kept one unless `fresh`, else a new one.
+    async fn lease(
+        &self,
+        request: &Request,
+        host: &Arc<Host>,
+        fresh: bool,
+        trip: &mut Trip,
+    ) -> Result<Lease, Error> {
+        let queued = Instant::now();
+        let mut permits = self.queue(request, trip, self.pool.enter(host)).await?;
+        let shareable = self.connector.may_share(&request.url);
+        let mut first = None;
+        if shareable && host.speaks() != Speaks::Http1 {
+            if let Some(shared) = host.shared().filter(|_| !fresh) {
+                return self.stream(request, shared, true, host, permits, trip).await;
+            }
+            first = Some(self.queue(request, trip, host.dialling.lock()).await?);
+            if let Some(shared) = host.shared() {
+                drop(first);
+                return self.stream(request, shared, true, host, permits, trip).await;
+            }
+        }
+        if !trip.way.exempt && !self.pool.try_permit(host, &mut permits) {
+            self.queue(request, trip, self.pool.permit(host, &mut permits)).await?;
+        }
+        if let Some(rate) = &host.rate {
+            self.queue(request, trip, rate.turn()).await?;
+        }
+        trip.timings.queued += queued.elapsed();
+        if !fresh {
+            while let Some(mut connection) = host.checkout(self.pool.limits.idle) {
+                if is_ready(&mut connection).await {
+                    add(&self.counters.reused, 1);
+                    return Ok(Lease::own(connection, true, Arc::clone(host), permits));
+                }
+            }
+        }
+        let made = self.connect(request, trip).await?;
+        let lease = match made {
+            Made::Http1(connection) => {
+                host.learn(Speaks::Http1);
+                Ok(Lease::own(connection, false, Arc::clone(host), permits))
+            }
+            Made::Http2(connection) => {
+                host.learn(Speaks::Http2);
+                Pool::unpermit(&mut permits);
+                let shared = host.share(connection);
+                self.stream(request, shared, false, host, permits, trip).await
+            }
+        };
+        drop(first);
+        lease
+    }
+
+    async fn connect(&self, request: &Request, trip: &mut Trip) -> Result<Made, Error> {
+        let limit = request.timeouts.connect;
+        let connecting = Box::pin(self.connector.connect(&request.url, self.pool.open()));
+        let made = trip.clock.limit(Kind::ConnectTimeout, Phase::Connect, limit, connecting).await;
+        let (made, steps) =
+            made.and_then(|made| made).map_err(|error| error.during(Phase::Connect))?;
+        add(&self.counters.opened, 1);
+        trip.timings.dns += steps.dns;
+        trip.timings.connect += steps.connect;
+        trip.timings.tls += steps.tls;
+        Ok(made)
+    }
+
+    async fn stream(
+        &self,
+        request: &Request,
+        shared: Arc<super::pool::Http2>,
+        reused: bool,
+        host: &Arc<Host>,
+        permits: Permits,
+        trip: &mut Trip,
+    ) -> Result<Lease, Error> {
+        if reused {
+            add(&self.counters.reused, 1);
+        }
+        let stream = Lease::stream(shared, reused, Arc::clone(host), permits);
+        let stream = self.queue(request, trip, stream).await?;
+        stream.ok_or_else(|| Error::new(Kind::Connect, "the connection has closed"))
+    }
+
+    /// Waits in a queue, for as long as that is allowed.
+    async fn queue<T>(
+        &self,
+        request: &Request,
+        trip: &Trip,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Error> {
+        let _waiting = super::stats::While::counting(&self.pool.waiting);
+        let limit = request.timeouts.pool;
+        trip.clock.limit(Kind::PoolTimeout, Phase::Queue, limit, work).await
+    }
+
+    async fn send(
+        &self,
+        mut lease: Lease,
+        request: &Request,
+        extra: &[Extra],
+        trip: &mut Trip,
+    ) -> Result<Answer, Failed> {
+        trip.reused = lease.reused;
+        let final_ = |error| Failed { error, stale: false };
+        let Some(body) = request.content.open() else {
+            let text = "the body of the request has been sent already";
+            return Err(final_(Error::new(Kind::UnreplayableBody, text)));
+        };
+        let progress = body.progress();
+        let watched = progress.as_deref();
+        let began = Instant::now();
+        let idempotent = request.method.is_idempotent() && self.options.retry_stale;
+        let mut reads = 0;
+        let sent = match &mut lease.connection {
+            Connection::Http1(connection) => {
+                reads = connection.ear().reads();
+                if request.verbatim {
+                    connection.ear().listen();
+                }
+                let message =
+                    message(request, body, extra, connection.wire(), false).map_err(final_)?;
+                let sending = connection.sender.try_send_request(message);
+                self.watch(sending, request, watched, trip).await
+            }
+            Connection::Http2(connection, _) => {
+                add(&self.counters.http2, 1);
+                let message =
+                    message(request, body, extra, connection.wire(), true).map_err(final_)?;
+                let sending = connection.sender.clone().try_send_request(message);
+                self.watch(sending, request, watched, trip).await
+            }
+        };
+        let sent_bytes = watched.map_or_else(|| request.content.small_len(), Progress::sent);
+        add(&self.counters.sent, sent_bytes);
+        trip.timings.first_byte = began.elapsed();
+        match sent {
+            Err(overdue) => Err(final_(overdue)),
+            Ok(Ok(response)) => self.accept(response, lease, request, trip).map_err(final_),
+            Ok(Err(mut failed)) => {
+                let unsent = failed.take_message().is_some();
+                let failed = failed.into_error();
+                let refused = failure::is_refused(&failed);
+                let silent = failure::is_cut(&failed);
+                let untouched = match &lease.connection {
+                    Connection::Http1(connection) => connection.ear().reads() == reads,
+                    Connection::Http2(connection, _) => {
+                        lease.host.retire(connection);
+                        true
+                    }
+                };
+                let silent = silent && untouched;
+                let stale = refused || (lease.reused && (unsent || (silent && idempotent)));
+                let reason = progress.and_then(|progress| progress.failure());
+                let error =
+                    reason.unwrap_or_else(|| failure::name(&failed, Phase::Head, &request.url));
+                Err(Failed { error, stale })
+            }
+        }
+    }
+
+    /// Waits for the head: first while the body goes out, then for the answer.
+    async fn watch<T>(
+        &self,
+        sending: impl Future<Output = T>,
+        request: &Request,
+        progress: Option<&Progress>,
+        trip: &Trip,
+    ) -> Result<T, Error> {
+        let timeouts = &request.timeouts;
+        let mut sending = pin!(sending);
+        if let Some(progress) = progress {
+            loop {
+                let before = progress.sent();
+                let mut finished = pin!(progress.finished());
+                let mut answer = None;
+                let step = poll_fn(|context| match sending.as_mut().poll(context) {
+                    Poll::Ready(head) => {
+                        answer = Some(head);
+                        Poll::Ready(())
+                    }
+                    Poll::Pending => finished.as_mut().poll(context),
+                });
+                let limit = timeouts.write;
+                let in_time =
+                    match trip.clock.limit(Kind::WriteTimeout, Phase::Send, limit, step).await {
+                        Ok(()) => true,
+                        // There was progress; but a timer is coarse, and a limit may be fine.
+                        Err(error)
+                            if error.kind == Kind::WriteTimeout
+                                && progress.sent() > before
+                                && limit.is_none_or(|limit| progress.longest_pause() <= limit) =>
+                        {
+                            false
+                        }
+                        Err(error) => return Err(error),
+                    };
+                match answer {
+                    Some(answer) => return Ok(answer),
+                    None if in_time || progress.is_finished() => break,
+                    None => {}
+                }
+            }
+        }
+        trip.clock.limit(Kind::ReadTimeout, Phase::Head, timeouts.read, sending).await
+    }
+
+    /// Looks at the head of a response before anybody trusts it.
+    fn accept(
+        &self,
+        response: http::Response<Incoming>,
+        lease: Lease,
+        request: &Request,
+        trip: &Trip,
+    ) -> Result<Answer, Error> {
+        let (mut parts, incoming) = response.into_parts();
+        let url = &request.url;
+        let refuse = |kind, why: &str| {
+            let shown = redacted(url);
+            let text = format!("{shown} answered against the rules: {why}");
+            Err(Error::new(kind, text).at(shown).during(Phase::Head))
+        };
+        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+            return refuse(Kind::Protocol, "101 to a request that asked for no upgrade");
+        }
+        if parts.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED && proxied(&lease) {
+            let text = format!("the proxy wants other credentials for {}", redacted(url));
+            return Err(Error::new(Kind::Proxy, text).during(Phase::Connect));
+        }
+        let headers = &parts.headers;
+        let weight =
+            |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
+        if headers.iter().map(weight).sum::<usize>() > MAX_HEAD {
+            return refuse(Kind::HeadersTooLarge, "its head is larger than 64 KiB");
+        }
+        if let Some(coding) = headers.get_all(TRANSFER_ENCODING).iter().next_back() {
+            if headers.contains_key(CONTENT_LENGTH) {
+                return refuse(Kind::Protocol, "both Transfer-Encoding and Content-Length");
+            }
+            let last = coding.as_bytes().rsplit(|&byte| byte == b',').next().unwrap_or_default();
+            let lines = headers.get_all(TRANSFER_ENCODING).iter().count();
+            if lines > 1
+                || !last.trim_ascii().eq_ignore_ascii_case(b"chunked")
+                || last.len() < coding.len()
+            {
+                return refuse(Kind::Protocol, "a Transfer-Encoding other than chunked");
+            }
+        }
+        let bodiless = *request.method.as_str() == *"HEAD"
+            || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let announced = if bodiless {
+            None
+        } else {
+            let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+            length.and_then(|value| value.split(',').next()?.trim().parse().ok())
+        };
+        let reason = parts.extensions.remove::<hyper::ext::ReasonPhrase>();
+        let sent = match &lease.connection {
+            Connection::Http1(connection) => connection.ear().head(headers.len()).map(Arc::new),
+            Connection::Http2(..) => None,
+        };
+        let wire = WireBody::new(
+            incoming,
+            lease,
+            Arc::clone(&self.pool),
+            Arc::clone(&self.counters),
+            Arc::clone(url),
+            trip.clock,
+            Arc::clone(&request.timeouts),
+            announced,
+        );
+        let (status, version) = (parts.status, parts.version);
+        Ok(Answer { status, version, headers: parts.headers, reason, sent, wire })
+    }
+}
+
+/// Whether a kept connection takes a request. One that still sends the body of a request which
+/// was answered early may never do so, and is closed instead of being waited for.
+async fn is_ready(connection: &mut Http1) -> bool {
+    /// Arbitrary: far more than a free connection needs to notice that it is free.
+    const PATIENCE: Duration = Duration::from_millis(100);
+    matches!(tokio::time::timeout(PATIENCE, connection.sender.ready()).await, Ok(Ok(())))
+}
+
+fn proxied(lease: &Lease) -> bool {
+    match &lease.connection {
+        Connection::Http1(connection) => connection.wire().proxied.is_some(),
+        Connection::Http2(connection, _) => connection.wire().proxied.is_some(),
+    }
+}
+
+/// The request as hyper sends it: origin form with a Host header, absolute form for a proxy
+/// (RFC 9112 §3.2), and for HTTP/2 the absolute URI that becomes its pseudo-headers.
+fn message(
+    request: &Request,
+    body: Body,
+    extra: &[Extra],
+    wire: &Wire,
+    http2: bool,
+) -> Result<http::Request<Body>, Error> {
+    let url: &Url = &request.url;
+    let target = if http2 || wire.proxied.is_some() {
+        &url[..Position::AfterQuery]
+    } else {
+        &url[Position::BeforePath..Position::AfterQuery]
+    };
+    let target = Uri::try_from(target).map_err(|error| {
+        let shown = redacted(url);
+        Error::new(Kind::InvalidUrl, format!("cannot request {shown}: {error}")).at(shown)
+    })?;
+    let message_length = body.length();
+    let mut message = http::Request::new(body);
+    *message.method_mut() = request.method.clone();
+    *message.uri_mut() = target;
+    *message.headers_mut() = HeaderMap::clone(&request.headers);
+    let headers = message.headers_mut();
+    if http2 {
+        *message.version_mut() = Version::HTTP_2;
+        let headers = message.headers_mut();
+        headers.remove(HOST);
+    } else {
+        headers.entry(HOST).or_insert_with(|| wire.host.clone());
+        if message_length.is_none() && !headers.contains_key(CONTENT_LENGTH) {
+            // hyper sends no body of unknown length with GET unless it is told to.
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+    }
+    let headers = message.headers_mut();
+    if matches!(request.method, Method::POST | Method::PUT | Method::PATCH)
+        && message_length == Some(0)
+    {
+        // Of methods that usually have a body the length is said even where there is none
+        // (RFC 9110 §8.6); some servers answer 411 otherwise.
+        headers.entry(CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
+    }
+    for (name, value) in extra {
+        add_to(headers, name, value);
+    }
+    if let Some(authorization) = wire.proxied.as_ref().and_then(|it| it.authorization.as_ref()) {
+        headers.insert(PROXY_AUTHORIZATION, authorization.clone());
+    }
+    Ok(message)
+}
+
+/// Cookies of the jar go behind the caller's own; anything else takes its place.
+fn add_to(headers: &mut HeaderMap, name: &HeaderName, value: &HeaderValue) {
+    let joined = match headers.get(name) {
+        Some(own) if *name == COOKIE => {
+            let joined = [own.as_bytes(), b"; ", value.as_bytes()].concat();
+            HeaderValue::from_bytes(&joined).ok()
+        }
+        _ => None,
+    };
+    let mut value = joined.unwrap_or_else(|| value.clone());
+    value.set_sensitive(true);
+    headers.insert(name.clone(), value);
+}
+
+impl Trip {
+    /// Writes one try down.
+    pub(super) fn note(
+        &mut self,
+        request: &Request,
+        status: Option<u16>,
+        error: Option<&Error>,
+        began: Instant,
+    ) {
+        self.attempts.push(Attempt {
+            url: redacted(&request.url),
+            status,
+            error: error.map(|error| (error.kind, error.message.clone())),
+            reused: self.reused,
+            took: began.elapsed(),
+        });
+    }
+
+    pub(super) fn begin(clock: Clock) -> Self {
+        Self {
+            clock,
+            timings: Timings::default(),
+            reused: false,
+            attempts: Vec::new(),
+            way: Way::default(),
+        }
+    }
+}
+
+/// Requests waiting for a connection.
+pub(super) fn waiting(pool: &Pool) -> u64 {
+    pool.waiting.load(Ordering::Relaxed)
+}

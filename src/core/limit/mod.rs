@@ -1,0 +1,5 @@
+//! Limits that several areas share.
+
+mod rate;
+
+pub use rate::Rate;

@@ -1,0 +1,177 @@
+"""`offloop.telemetry`: spans and metrics by OpenTelemetry's conventions for HTTP clients."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+import offloop
+from offloop import telemetry
+from servers import Server, serve
+
+
+@pytest.fixture(scope="module")
+def told() -> Iterator[Server]:
+    with serve("told") as running:
+        yield running
+
+
+class Collected:
+    def __init__(self) -> None:
+        self.exporter = InMemorySpanExporter()
+        self.tracers = TracerProvider()
+        self.tracers.add_span_processor(SimpleSpanProcessor(self.exporter))
+        self.reader = InMemoryMetricReader()
+        self.meters = MeterProvider([self.reader])
+
+    def span(self) -> Any:
+        (span,) = self.exporter.get_finished_spans()
+        return span
+
+    def metrics(self) -> dict[str, list[Any]]:
+        data: Any = self.reader.get_metrics_data()
+        found = data.resource_metrics[0].scope_metrics[0].metrics
+        return {metric.name: list(metric.data.data_points) for metric in found}
+
+
+@pytest.fixture
+def collected() -> Iterator[Collected]:
+    made = Collected()
+    telemetry.instrument(tracer_provider=made.tracers, meter_provider=made.meters)
+    yield made
+    telemetry.uninstrument()
+
+
+def test_a_request_is_a_span_and_a_duration(run: Any, told: Server, collected: Collected):
+    async def main() -> Any:
+        async with offloop.Client() as client:
+            return (await client.get(f"{told.url}/told?status=200&secret=x")).json()
+
+    sent = run(main())
+    span = collected.span()
+    assert (span.name, span.kind) == ("GET", trace.SpanKind.CLIENT)
+    expected = {
+        "http.request.method": "GET",
+        "http.response.status_code": 200,
+        "network.protocol.version": "1.1",
+        "server.address": "127.0.0.1",
+        "server.port": told.port,
+    }
+    assert dict(span.attributes) == {**expected, "url.full": f"{told.url}/told"}
+    assert span.status.is_ok
+    (point,) = collected.metrics()["http.client.request.duration"]
+    assert dict(point.attributes) == expected
+    assert point.count == 1
+    assert 0 < point.sum < 30
+    # The server can go on with the trace.
+    traceparent = {name.lower(): value for name, value in sent["headers"]}["traceparent"]
+    trace_id, span_id = traceparent.split("-")[1:3]
+    assert int(trace_id, 16) == span.context.trace_id
+    assert int(span_id, 16) == span.context.span_id
+
+
+def test_the_span_is_a_child_of_the_callers(told: Server, collected: Collected):
+    tracer = collected.tracers.get_tracer("test")
+
+    async def main() -> None:
+        with tracer.start_as_current_span("outer"):
+            async with offloop.Client() as client:
+                await client.get(f"{told.url}/told")
+
+    asyncio.run(main())
+    inner, outer = collected.exporter.get_finished_spans()
+    assert inner.parent.span_id == outer.context.span_id
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "described"),
+    [
+        ("{}/told?status=503", "503", False),
+        ("http://127.0.0.1:1/", "offloop.ConnectError", True),
+    ],
+)
+def test_a_failure_is_an_error_of_the_span(
+    told: Server, collected: Collected, url: str, kind: str, described: bool
+):
+    async def main() -> None:
+        async with offloop.Client() as client:
+            try:
+                await client.get(url.format(told.url))
+            except offloop.FetchError:
+                assert described
+
+    asyncio.run(main())
+    span = collected.span()
+    assert span.attributes["error.type"] == kind
+    assert span.status.status_code is trace.StatusCode.ERROR
+    assert bool(span.events) is described
+
+
+def test_a_cancelled_request_ends_its_span(collected: Collected):
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+            async with offloop.Client() as client:
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(client.get(url), 0.05)
+
+    asyncio.run(main())
+    assert collected.span().attributes["error.type"] == "asyncio.CancelledError"
+
+
+def test_tries_again_are_counted(told: Server, collected: Collected):
+    url = f"{told.url}/told?status=503&header={quote('Retry-After: 0')}"
+
+    async def main() -> None:
+        async with offloop.Client(retries=offloop.Retry(attempts=2, budget=1)) as client:
+            await client.get(url)
+
+    asyncio.run(main())
+    assert collected.span().attributes["http.request.resend_count"] == 2
+
+
+def test_the_context_travels_into_worker_threads(collected: Collected):
+    tracer = collected.tracers.get_tracer("test")
+
+    def work() -> int:
+        return trace.get_current_span().get_span_context().span_id
+
+    async def main() -> bool:
+        with tracer.start_as_current_span("outer") as span:
+            return await offloop.run(work) == span.get_span_context().span_id
+
+    assert asyncio.run(main())
+
+
+def test_connections_are_told_of(told: Server, collected: Collected):
+    async def main() -> dict[str, list[Any]]:
+        async with offloop.Client() as client:
+            await client.get(f"{told.url}/told")
+            return collected.metrics()
+
+    found = asyncio.run(main())["http.client.open_connections"]
+    states = {point.attributes["http.connection.state"]: point.value for point in found}
+    assert states["idle"] >= 1
+
+
+def test_clients_tell_nothing_unless_asked(told: Server):
+    made = Collected()
+
+    async def main() -> str:
+        async with offloop.Client() as client:
+            return (await client.get(f"{told.url}/told")).text
+
+    assert "traceparent" not in json.dumps(asyncio.run(main())).lower()
+    assert made.exporter.get_finished_spans() == ()

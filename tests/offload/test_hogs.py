@@ -1,0 +1,166 @@
+"""Calls in threads that compute in Python: the one-time hint, and what is done for the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import hashlib
+import logging
+import subprocess
+import sys
+import time
+import warnings
+from typing import Any
+
+import pytest
+
+import offloop
+from conftest import Run
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="clocks of threads are Linux's")
+
+
+def burn(seconds: float) -> None:
+    """Compute in Python for so many seconds of this thread's CPU."""
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        for _ in range(1000):
+            pass
+
+
+def undeclared(seconds: float) -> None:
+    burn(seconds)
+
+
+class Thing:
+    def method(self, seconds: float) -> None:
+        burn(seconds)
+
+
+def strict(seconds: float) -> None:
+    burn(seconds)
+
+
+def asked_for(seconds: float) -> None:
+    burn(seconds)
+
+
+async def hints(*calls: Any) -> list[warnings.WarningMessage]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for call in calls:
+            await offloop.run(*call)
+    return [it for it in caught if "under the GIL" in str(it.message)]
+
+
+def test_an_undeclared_hog_is_named_once_with_its_line_and_the_word_to_change() -> None:
+    (hint,) = asyncio.run(hints((undeclared, 0.3), (undeclared, 0.3)))
+    assert hint.category is RuntimeWarning
+    assert (hint.filename, hint.lineno) == (__file__, undeclared.__code__.co_firstlineno)
+    text = str(hint.message)
+    assert text.startswith("undeclared computed for ")
+    assert "offloop.to_" in text
+    assert 'kind="cpu"' in text
+
+
+def test_a_method_behind_a_partial_is_found() -> None:
+    (hint,) = asyncio.run(hints((functools.partial(Thing().method, 0.3),)))
+    assert hint.lineno == Thing.method.__code__.co_firstlineno
+
+
+@pytest.mark.parametrize("side_by_side", [1, 6])
+def test_native_code_without_the_gil_is_not_blamed(side_by_side: int) -> None:
+    def native() -> None:
+        hashlib.pbkdf2_hmac("sha256", b"password", b"salt", 600_000)
+
+    async def main() -> list[Any]:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            await asyncio.gather(*(offloop.run(native) for _ in range(side_by_side)))
+        return list(caught)
+
+    assert asyncio.run(main()) == []
+
+
+def test_a_call_that_only_waits_and_a_short_one_are_not_blamed() -> None:
+    assert asyncio.run(hints((time.sleep, 0.2), *[(burn, 0.002)] * 60)) == []
+
+
+def test_a_declared_function_is_not_blamed() -> None:
+    @offloop.offloaded(kind="io")
+    def declared(seconds: float) -> None:
+        burn(seconds)
+
+    assert asyncio.run(hints((declared, 0.3))) == []
+
+
+def test_where_warnings_are_errors_the_call_goes_well_and_the_hint_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING, "offloop"):
+        assert asyncio.run(offloop.run(strict, 0.3)) is None  # type: ignore[func-returns-value]
+    assert "strict computed for" in caplog.text
+
+
+def test_threads_take_turns_more_often_while_hogs_run_and_as_usual_after(run: Run[Any]) -> None:
+    usual = sys.getswitchinterval()
+
+    async def main() -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            jobs = [offloop.run(asked_for, 1.0).start() for _ in range(3)]
+            async with asyncio.timeout(30):
+                while sys.getswitchinterval() > 0.0006:
+                    await asyncio.sleep(0.01)
+            await asyncio.gather(*jobs)
+        assert sys.getswitchinterval() == usual
+
+    run(main())
+    assert sys.getswitchinterval() == usual
+
+
+def test_an_interval_that_somebody_else_sets_meanwhile_stays() -> None:
+    usual = sys.getswitchinterval()
+
+    async def main() -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            job = offloop.run(asked_for, 1.0).start()
+            async with asyncio.timeout(30):
+                while sys.getswitchinterval() == usual:
+                    await asyncio.sleep(0.01)
+            sys.setswitchinterval(0.0008)  # below ours, so ours is not set again
+            await job
+        assert sys.getswitchinterval() == pytest.approx(0.0008)
+
+    try:
+        asyncio.run(main())
+    finally:
+        sys.setswitchinterval(usual)
+
+
+@pytest.mark.once
+def test_the_interval_can_be_kept() -> None:
+    code = """if True:
+        import asyncio, sys, offloop
+        sys.path.insert(0, "tests/offload")
+        from test_hogs import burn
+
+        async def main():
+            job = offloop.run(burn, 0.4).start()
+            least = 1
+            while not job.done():
+                least = min(least, sys.getswitchinterval())
+                await asyncio.sleep(0.01)
+            print(least)
+
+        asyncio.run(main())
+    """
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code.replace("tests/offload", sys.path[0])],
+        env={"OFFLOOP_SWITCH_INTERVAL": "keep", "PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (ended.stdout.strip(), ended.stderr) == ("0.005", "")

@@ -1,0 +1,179 @@
+"""Interpreters of Python 3.14 and newer; and what older Pythons say instead."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import math
+import os
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import process_jobs as jobs
+import pytest
+import refusing
+from process_place import LIMIT, call, submit
+
+import offloop
+from offloop.pools import interpreter
+from offloop.pools._base import Place, Plan, SubmittedCall
+
+ABSENT = importlib.util.find_spec("concurrent.interpreters") is None
+needs_interpreters = pytest.mark.skipif(ABSENT, reason="needs Python 3.14")
+
+
+@contextlib.contextmanager
+def interpreters(kind: str = "interpreter", limit: int = 2, **options: Any) -> Iterator[Any]:
+    place: Place = (
+        interpreter.InterpreterPlace if kind == "interpreter" else interpreter.CpuPlace
+    )(Plan("test", limit, **options))
+    try:
+        yield place
+    finally:
+        place.close()
+        interpreter._refused.clear()
+        interpreter._told.clear()
+
+
+@pytest.mark.skipif(not ABSENT, reason="this Python has interpreters")
+def test_an_older_python_says_what_to_use_instead() -> None:
+    with pytest.raises(offloop.PlaceUnavailable, match="to_process"):
+        interpreters().__enter__()
+
+
+@needs_interpreters
+def test_a_call_runs_in_an_interpreter_of_this_process() -> None:
+    with interpreters() as place:
+        assert call(place, os.getpid) == os.getpid()
+        assert "offloop._offloop" not in call(place, jobs.modules)
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Any]:
+    """One interpreter for many tests: starting one takes a while."""
+    with interpreters(limit=1) as place:
+        yield place
+
+
+@needs_interpreters
+@pytest.mark.parametrize(
+    "value",
+    [None, True, 1, 1 << 80, 1.5, "text", b"x", b"x" * 10**6, (1, b"y" * 10**5), [1], {"a": {2}}],
+)
+def test_values_go_there_and_back(value: Any, shared: Any) -> None:
+    back = call(shared, jobs.echo, value)
+    assert back == value
+    assert type(back) is type(value)
+    assert call(shared, jobs.describe, value, key=value) == ((value,), {"key": value})
+
+
+@needs_interpreters
+@pytest.mark.parametrize(
+    ("fn", "args", "kind"),
+    [
+        (jobs.leave, (3,), SystemExit),
+        (jobs.interrupt, (), KeyboardInterrupt),
+        (jobs.raise_stop_iteration, (), StopIteration),
+        (jobs.recurse, (), RecursionError),
+        (jobs.raise_with_notes, (), ValueError),
+        (jobs.return_lock, (), offloop.NotPicklable),
+        *[(jobs.raise_nasty, (name,), BaseException) for name in jobs.NASTY],
+    ],
+)
+def test_whatever_a_call_raises_comes_back_and_the_interpreter_lives(
+    fn: Any, args: Any, kind: type[BaseException], shared: Any
+) -> None:
+    assert isinstance(submit(shared, fn, *args).exception(LIMIT), kind)
+    assert call(shared, math.sqrt, 4) == 2
+
+
+@needs_interpreters
+def test_an_argument_that_does_not_pickle_is_named_at_once() -> None:
+    with interpreters() as place, pytest.raises(offloop.NotPicklable) as caught:
+        submit(place, len, threading.Lock())
+    assert caught.value.what == "argument 1"
+
+
+@needs_interpreters
+def test_a_module_that_refuses_is_a_typed_error_and_remembered() -> None:
+    with interpreters() as place:
+        assert place.refusal(refusing.double) is None
+        with pytest.raises(offloop.PlaceUnavailable, match="to_process"):
+            call(place, refusing.double, 2)
+        assert "refusing.double" in place.refusal(refusing.double)
+        with pytest.raises(offloop.PlaceUnavailable):  # at once: it does not go there again
+            place.start(SubmittedCall(Future(), refusing.double, (2,), {}, print))
+        assert call(place, jobs.echo, 1) == 1
+
+
+@needs_interpreters
+def test_an_argument_whose_module_refuses_is_no_fault_of_the_function() -> None:
+    with interpreters() as place:
+        with pytest.raises(offloop.PlaceUnavailable):
+            call(place, jobs.echo, refusing.Held())
+
+
+@needs_interpreters
+def test_cpu_work_that_is_refused_goes_to_a_process_and_says_so_once() -> None:
+    with interpreters("cpu") as place:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            assert [call(place, refusing.double, n) for n in range(4)] == [0, 2, 4, 6]
+        assert [str(it.message) for it in caught if "worker process" in str(it.message)] == [
+            str(caught[0].message)
+        ]
+        assert "refusing.double" in str(caught[0].message)
+        assert call(place, os.getpid) == os.getpid()
+        pids = place._processes.pids()
+        assert len(pids) == 1
+        place.kill()
+
+
+@needs_interpreters
+def test_the_initializer_runs_in_each_interpreter() -> None:
+    with interpreters(limit=1, initializer=jobs.initialize, initargs=(4,)) as place:
+        assert call(place, jobs.read_state) == [4]
+
+
+@needs_interpreters
+def test_an_initializer_that_fails_fails_the_calls() -> None:
+    with interpreters(initializer=jobs.initialize_badly) as place:
+        for _ in range(2):
+            error = submit(place, jobs.echo, 1).exception(LIMIT)
+            assert isinstance(error, offloop.OffloadError)
+
+
+@needs_interpreters
+def test_growing_the_limit_lets_more_run_at_once(tmp_path: Path) -> None:
+    with interpreters(limit=1) as place:
+        call(place, jobs.echo, 1)
+        place.resize(3)
+        futures = [submit(place, jobs.meet, str(tmp_path), n, 3) for n in range(3)]
+        assert [it.result(LIMIT) for it in futures] == [True] * 3
+
+
+@needs_interpreters
+def test_a_call_stuck_at_exit_is_named_and_does_not_keep_the_process() -> None:
+    script = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from process_place import *
+from offloop.pools.interpreter import InterpreterPlace
+import process_jobs as jobs
+place = InterpreterPlace(Plan("test", 2))
+call(place, jobs.echo, 1)
+submit(place, jobs.pid_after, 3600)
+time.sleep(0.2)
+print("end")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=15
+    )
+    assert (done.returncode, done.stdout) == (interpreter.STUCK, "end\n")
+    assert "left process_jobs.pid_after running at exit" in done.stderr
