@@ -108,7 +108,7 @@ def test_a_flood_of_completions_leaves_turns_to_others(run: Run[Any]) -> None:
         # All of them at once would be 100 ms and more; a turn is 1 ms and one callback. In debug
         # mode asyncio runs the callbacks itself, and sets the pace.
         if not asyncio.get_running_loop().get_debug():
-            assert max(sorted(gaps)[: len(gaps) * 99 // 100]) < 0.05
+            assert max(sorted(gaps)[: len(gaps) * 99 // 100]) < 0.08
 
     run(main())
 

@@ -191,7 +191,7 @@ def test_ctrl_c_keeps_what_has_come_and_says_how_to_go_on(
         interrupt_when(process, tmp_path / "slow-body.part")
         began = time.monotonic()
         process.wait(10)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 8
         said = process.stderr.read()
     assert process.returncode == 130
     assert "--resume" in said

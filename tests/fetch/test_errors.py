@@ -93,7 +93,7 @@ def test_the_total_timeout_covers_everything(server: Server) -> None:
         began = time.monotonic()
         error = fail(f"{server.url}{path}", offloop.TotalTimeout, timeout=0.2)
         assert isinstance(error, TimeoutError)
-        assert 0.15 < time.monotonic() - began < 0.7
+        assert 0.15 < time.monotonic() - began < 2
 
 
 def test_a_body_that_is_cut_is_not_taken_for_whole(server: Server) -> None:

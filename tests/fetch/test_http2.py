@@ -393,7 +393,7 @@ def test_a_body_that_breaks_is_its_own_error_and_no_other_stream_s(
                         await response.aread()
                 else:
                     await client.get(f"{frames.url}/{path}")
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < 5
             await honest(client, frames)
             await client.get(f"{frames.url}/open/{gate}")
             for other in others:
@@ -452,7 +452,7 @@ def test_an_upload_without_a_window_is_a_write_timeout(
             began = time.monotonic()
             with pytest.raises(offloop.WriteTimeout):
                 await client.post(f"{frames.url}/closed", content=content)
-            assert time.monotonic() - began < 1.5
+            assert time.monotonic() - began < 3
             await honest(client, frames)
 
     asyncio.run(main())
@@ -540,7 +540,7 @@ def test_a_flood_is_an_error_in_time_and_never_a_hang(kind: str) -> None:
                 await client.get(f"{url}/flood/{kind}")
             took = time.monotonic() - began
             assert not isinstance(caught.value, offloop.PoolTimeout)
-            assert took < 3
+            assert took < 5
         async with knowing() as client:
             assert (await client.get(f"{url}/ok/after")).content == b"after"
 
@@ -587,7 +587,7 @@ def test_a_broken_rule_is_a_protocol_error(frames: Server, kind: str) -> None:
             with pytest.raises(offloop.ProtocolError) as caught:
                 await client.get(f"{frames.url}/odd/{kind}")
             assert caught.value.phase == "head"
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < 5
             await honest(client, frames)
 
     asyncio.run(main())

@@ -116,11 +116,12 @@ def test_a_busy_host_does_not_hold_up_another(counting: Server) -> None:
     async def main() -> None:
         limits = offloop.Limits(connections=10, per_host=2)
         async with offloop.Client(limits=limits) as client:
-            busy = [client.get(f"{counting.url}/hold/0.3/b{n}").start() for n in range(10)]
+            busy = [client.get(f"{counting.url}/hold/3/b{n}").start() for n in range(10)]
             began = time.monotonic()
             await hold(client, elsewhere(counting), 4, 0)
-            assert time.monotonic() - began < 0.25
-            await asyncio.gather(*busy)
+            assert time.monotonic() - began < 2
+            for one in busy:
+                one.cancel()
 
     asyncio.run(main())
 

@@ -86,7 +86,7 @@ def refused(fetch: Fetch, url: str, cause: str, **options: Any) -> Any:
     assert isinstance(error, ConnectionError)
     assert re.search(cause, str(error), re.IGNORECASE), str(error)
     assert "hunter2" not in str(error) + repr(error)
-    assert time.monotonic() - began < CONNECT + 0.5
+    assert time.monotonic() - began < CONNECT + 2
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
     return error
 
@@ -147,7 +147,7 @@ def test_a_stalled_handshake_is_a_connect_timeout(fetch: Fetch, tls: TlsServers,
     began = time.monotonic()
     with pytest.raises(offloop.ConnectTimeout) as caught:
         fetch(tls.url(kind))
-    assert CONNECT - 0.05 < time.monotonic() - began < CONNECT + 0.5
+    assert CONNECT - 0.05 < time.monotonic() - began < CONNECT + 2
     assert (caught.value.phase, caught.value.seconds) == ("connect", CONNECT)
 
 

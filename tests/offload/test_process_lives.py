@@ -192,7 +192,7 @@ def test_an_exit_waits_for_no_stuck_call_and_leaves_no_process(
         busy = told(tmp_path / "pid")
         started = time.monotonic()
         assert process.wait(LIMIT) == code
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 10
         wait_until(lambda: not exists(idle) and not exists(busy), 2)
 
 

@@ -109,7 +109,7 @@ def test_a_timeout_ends_the_worker_and_nothing_else(tmp_path: Path) -> None:
         started = time.monotonic()
         with pytest.raises(offloop.JobTimeout):
             await pool.view(timeout=0.5).run(jobs.touch_and_sleep, str(tmp_path / "pid"), 60)
-        assert time.monotonic() - started < 1.0
+        assert time.monotonic() - started < 10
         pid = told(tmp_path / "pid")
         await gone(pid)
         assert await other != pid
@@ -121,7 +121,7 @@ def test_a_timeout_ends_the_worker_and_nothing_else(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["wait", "abandon", "kill"])
 def test_cancelling_waits_abandons_or_kills(mode: Any, tmp_path: Path) -> None:
     async def main(pool: offloop.Pool) -> None:
-        seconds = 0.6 if mode != "kill" else 60
+        seconds = 2.0 if mode != "kill" else 60
         job = asyncio.ensure_future(
             pool.view(on_cancel=mode).run(jobs.touch_and_sleep, str(tmp_path / "pid"), seconds)
         )
@@ -134,10 +134,10 @@ def test_cancelling_waits_abandons_or_kills(mode: Any, tmp_path: Path) -> None:
             await job
         took = time.monotonic() - started
         if mode == "wait":
-            assert took > 0.3
+            assert took > 1
             assert exists(pid)
         elif mode == "abandon":
-            assert took < 0.3
+            assert took < 1
             assert exists(pid)
         else:
             await gone(pid)

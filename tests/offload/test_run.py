@@ -138,7 +138,7 @@ def test_blocking_calls_run_side_by_side(run: Run[Any]) -> None:
     async def main() -> None:
         began = time.perf_counter()
         await asyncio.gather(*(offloop.run(time.sleep, 0.2) for _ in range(30)))
-        assert time.perf_counter() - began < 1.5
+        assert time.perf_counter() - began < 4
 
     run(main())
 
