@@ -41,6 +41,15 @@ _CLIENT_HELP = {
 }
 
 
+_LOOP_HELP = {
+    "blocked_seconds": "Seconds in stalls that are over.",
+    "busy_seconds": "Seconds at work.",
+    "longest_lag_seconds": "The longest that a loop at work took to come round.",
+    "stalls": "Stalls found.",
+    "watched_seconds": "Seconds under watch.",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stats:
     """What `stats` gives.
@@ -49,12 +58,16 @@ class Stats:
         fetch: counts of all clients together, those that are gone included; the names are those of
             `Client.stats`, and ``clients``, how many there are.
         pools: by name, the numbers of each pool there is, as its `stats` says them.
+        loops: while `offloop.watch` runs, all its loops together: ``watched_seconds`` and, of
+            these, ``busy_seconds``; ``stalls``, ``blocked_seconds``, ``longest_lag_seconds``. Empty
+            without one; those of the oldest if there are several.
         threads: threads of this process that offloop started, as far as Python knows them.
         pid: the process.
     """
 
     fetch: Mapping[str, int]
     pools: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    loops: Mapping[str, float] = field(default_factory=dict)
     threads: int = 0
     pid: int = 0
 
@@ -78,6 +91,11 @@ class Stats:
             for pool, numbers in sorted(self.pools.items()):
                 if name in numbers:
                     yield f'{full}{{pool="{_escaped(pool)}"}} {numbers[name]}'
+        for name, number in sorted(self.loops.items()):
+            counted = name != "longest_lag_seconds"
+            full = f"offloop_loop_{name}{'_total' if counted else ''}"
+            yield from _declared(full, _LOOP_HELP[name], name)
+            yield f"{full} {number}"
         yield from _declared("offloop_threads", "Threads that offloop started.", "running")
         yield f"offloop_threads {self.threads}"
 
@@ -95,6 +113,7 @@ def stats() -> Stats:
     return Stats(
         fetch=_offloop.fetch_stats(),
         pools=dict(_pools()),
+        loops=_loops(),
         threads=sum(thread.name.startswith("offloop") for thread in threading.enumerate()),
         pid=os.getpid(),
     )
@@ -112,6 +131,21 @@ def _pools() -> Iterator[tuple[str, Mapping[str, float]]]:
             if isinstance(value, (int, float)) and not isinstance(value, bool)
         }
         yield str(pool.name), numbers
+
+
+def _loops() -> Mapping[str, float]:
+    # As with pools: without the module nothing is watched.
+    module: Any = sys.modules.get("offloop.watch")
+    numbers = module.running_stats() if module else None
+    if numbers is None:
+        return {}
+    return {
+        "blocked_seconds": numbers.blocked,
+        "busy_seconds": numbers.busy,
+        "longest_lag_seconds": numbers.longest_lag,
+        "stalls": numbers.stalls,
+        "watched_seconds": numbers.watched,
+    }
 
 
 def _metric(area: str, name: str) -> str:

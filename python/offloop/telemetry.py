@@ -1,4 +1,4 @@
-"""OpenTelemetry, by its API alone: spans and metrics of requests, metrics of pools.
+"""OpenTelemetry, by its API alone: spans of requests, metrics of them, of pools and of loops.
 
 ::
 
@@ -84,6 +84,11 @@ class _Observer:
             ("offloop.pool.jobs", "{job}", _jobs),
         ):
             meter.create_observable_up_down_counter(name, callbacks=[_reader(read)], unit=unit)
+        for name, unit, read in (
+            ("offloop.loop.time", "s", _loop_time),
+            ("offloop.loop.stalls", "{stall}", _stalls),
+        ):
+            meter.create_observable_counter(name, callbacks=[_reader(read)], unit=unit)
 
     def begin(self, request: Request) -> tuple[dict[str, str], Callable[[Job[Response]], None]]:
         """Return headers to add to a request that begins, and what to call when it is over."""
@@ -164,6 +169,19 @@ def _jobs(stats: observe.Stats) -> Iterator[metrics.Observation]:
             if state in numbers:
                 attributes = {"offloop.pool.name": pool, "offloop.job.state": state}
                 yield metrics.Observation(int(numbers[state]), attributes)
+
+
+def _loop_time(stats: observe.Stats) -> Iterator[metrics.Observation]:
+    if stats.loops:
+        busy = stats.loops["busy_seconds"]
+        yield metrics.Observation(busy, {"offloop.loop.state": "busy"})
+        idle = max(0.0, stats.loops["watched_seconds"] - busy)
+        yield metrics.Observation(idle, {"offloop.loop.state": "idle"})
+
+
+def _stalls(stats: observe.Stats) -> Iterator[metrics.Observation]:
+    if stats.loops:
+        yield metrics.Observation(int(stats.loops["stalls"]))
 
 
 _lifecycle.make_ready()

@@ -278,6 +278,13 @@ def _count_garbage_no_more(health: Health) -> None:
             gc.callbacks.remove(_offloop.note_garbage)
 
 
+def running_stats() -> HealthStats | None:
+    """Return what the oldest watch of this process that runs has counted; None without one."""
+    with _lock:
+        own = [health for health in _running if health._pid == os.getpid()]
+    return min(own, key=lambda health: health._origin).stats() if own else None
+
+
 def _stop_all() -> None:
     """End all watches, so that no thread of theirs wants the GIL when the interpreter goes."""
     for health in [*_running]:

@@ -166,6 +166,23 @@ def test_connections_are_told_of(told: Server, collected: Collected):
     assert states["idle"] >= 1
 
 
+def test_loops_under_watch_are_told_of(collected: Collected):
+    async def main() -> dict[str, list[Any]]:
+        async with offloop.watch():
+            await asyncio.sleep(0.1)
+            return collected.metrics()
+
+    assert "offloop.loop.time" not in collected.metrics()
+    found = asyncio.run(main())
+    states = {
+        point.attributes["offloop.loop.state"]: point.value for point in found["offloop.loop.time"]
+    }
+    assert states["idle"] > 0.05
+    assert 0 <= states["busy"]
+    (stalls,) = found["offloop.loop.stalls"]
+    assert stalls.value == 0
+
+
 def test_clients_tell_nothing_unless_asked(told: Server):
     made = Collected()
 

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import re
+import time
 
 import pytest
 
@@ -60,6 +61,25 @@ def test_the_text_is_what_prometheus_reads(server: Server):
 async def _get(server: Server) -> None:
     async with offloop.Client() as client:
         await client.get(f"{server.url}/1k")
+
+
+def test_a_watch_adds_the_numbers_of_its_loops():
+    assert offloop.stats().loops == {}
+
+    async def busy() -> tuple[offloop.Stats, offloop.Stats]:
+        async with offloop.watch(threshold=0.05), offloop.watch(threshold=10):
+            time.sleep(0.2)
+            await asyncio.sleep(0.2)
+            return offloop.stats(), offloop.stats()
+
+    first, second = asyncio.run(busy())
+    assert first.loops["stalls"] == 1  # what the watch that began first says, not the sum
+    assert 0.15 < first.loops["busy_seconds"] < first.loops["watched_seconds"]
+    assert second.loops["watched_seconds"] >= first.loops["watched_seconds"] > 0.35
+    text = first.prometheus()
+    assert "# TYPE offloop_loop_stalls_total counter\noffloop_loop_stalls_total 1\n" in text
+    assert "# TYPE offloop_loop_longest_lag_seconds gauge\n" in text
+    assert offloop.stats().loops == {}
 
 
 def test_the_names_of_pools_are_escaped():
