@@ -7,18 +7,17 @@ else. It prints its port, and serves until its standard input closes.
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from offloop import _server_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SIZE = 1024
 BACKLOG = 1024
-ENDING = 5.0
-"""Seconds the process has to end once its stdin is closed."""
 
 _ANSWER = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n"
@@ -51,25 +50,8 @@ def serving() -> Iterator[str]:
 
     Raises ChildProcessError when the server does not come up.
     """
-    with subprocess.Popen(
-        [sys.executable, "-m", "offloop._bench.server"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C is for the command, which ends this
-    ) as process:
-        try:
-            port = process.stdout.readline().strip() if process.stdout else b""
-            if not port.isdigit():
-                message = "the server of the benchmark did not start"
-                raise ChildProcessError(message)
-            yield f"http://127.0.0.1:{int(port)}/"
-        finally:
-            if process.stdin:
-                process.stdin.close()
-            try:
-                process.wait(ENDING)
-            except subprocess.TimeoutExpired:
-                process.kill()
+    with _server_process.serving("offloop._bench.server") as port:
+        yield f"http://127.0.0.1:{port}/"
 
 
 if __name__ == "__main__":

@@ -18,11 +18,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import functools
-import subprocess
 import sys
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING
+
+from offloop import _server_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,9 +37,6 @@ BACKLOG = 2048
 LONGEST = 60.0
 """Seconds ``/slow/`` agrees to, so that a slip of the finger ends."""
 
-ENDING = 5.0
-"""Seconds the process has to end once its stdin is closed."""
-
 
 def page(number: int) -> bytes:
     """Give the body of ``/page/number``, the same each time."""
@@ -51,27 +49,9 @@ def serving(latency: float = LATENCY) -> Iterator[str]:
 
     Raises ChildProcessError when the server does not come up.
     """
-    command = [sys.executable, "-m", "offloop.demo.server", "--latency", str(latency)]
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        # Ctrl-C in a terminal goes to all processes of its session; this one has stdin for that.
-        start_new_session=True,
-    ) as process:
-        try:
-            port = process.stdout.readline().strip() if process.stdout else b""
-            if not port.isdigit():
-                message = "the demo server did not start"
-                raise ChildProcessError(message)
-            yield f"http://127.0.0.1:{int(port)}"
-        finally:
-            if process.stdin:
-                process.stdin.close()
-            try:
-                process.wait(ENDING)
-            except subprocess.TimeoutExpired:
-                process.kill()
+    arguments = ("--latency", str(latency))
+    with _server_process.serving("offloop.demo.server", *arguments) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 async def serve(latency: float) -> None:
