@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
-import threading
 import zlib
 from collections.abc import Iterator
 from itertools import islice
 from urllib.parse import unquote
+
+import stdin
 
 MEGABYTE = 1 << 20
 sent: dict[str, int] = {}
@@ -153,16 +153,7 @@ async def serve(reader: asyncio.StreamReader, out: asyncio.StreamWriter) -> None
 
 async def main() -> None:
     server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=512)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-
-    def watch_stdin() -> None:
-        sys.stdin.read()
-        loop.call_soon_threadsafe(ended.set)
-
-    threading.Thread(target=watch_stdin, daemon=True).start()
-    await ended.wait()
+    await stdin.listening(server.sockets[0].getsockname()[1]).wait()
 
 
 if __name__ == "__main__":

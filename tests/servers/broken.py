@@ -13,10 +13,9 @@ import asyncio
 import json
 import socket
 import struct
-import sys
-import threading
 from urllib.parse import unquote
 
+import stdin
 from broken_answers import ANSWERS, CODED, CUTTABLE, FORGED, coded_body, head
 
 open_peers: set[Peer] = set()
@@ -298,15 +297,7 @@ async def main() -> None:
             filler.setblocking(False)
             filler.connect_ex(listener.getsockname())
             silent.append(filler)
-    print(ports["serve"], flush=True)
-    ended = asyncio.Event()
-
-    def watch_stdin() -> None:
-        sys.stdin.read()
-        loop.call_soon_threadsafe(ended.set)
-
-    threading.Thread(target=watch_stdin, daemon=True).start()
-    await ended.wait()
+    await stdin.listening(ports["serve"]).wait()
 
 
 if __name__ == "__main__":

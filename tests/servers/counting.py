@@ -13,12 +13,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import sys
-import threading
 import time
 from collections import defaultdict
 from typing import Any
 from urllib.parse import unquote
+
+import stdin
 
 LINE = b"a line of the flood, ".ljust(1023, b".") + b"\n"
 
@@ -172,16 +172,7 @@ async def converse(reader: asyncio.StreamReader, out: asyncio.StreamWriter) -> N
 
 async def main() -> None:
     server = await asyncio.start_server(converse, "0.0.0.0", 0, backlog=4096)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-
-    def watch_stdin() -> None:
-        sys.stdin.read()
-        loop.call_soon_threadsafe(ended.set)
-
-    threading.Thread(target=watch_stdin, daemon=True).start()
-    await ended.wait()
+    await stdin.listening(server.sockets[0].getsockname()[1]).wait()
 
 
 if __name__ == "__main__":

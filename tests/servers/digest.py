@@ -15,8 +15,8 @@ import hashlib
 import json
 import re
 import secrets
-import sys
-import threading
+
+import stdin
 
 USER, PASSWORD, REALM = "ann", "open:sesame", "the hall"
 HASHES = {"MD5": hashlib.md5, "SHA-256": hashlib.sha256, "SHA-512-256": None}
@@ -117,16 +117,7 @@ async def converse(reader: asyncio.StreamReader, out: asyncio.StreamWriter) -> N
 
 async def main() -> None:
     server = await asyncio.start_server(converse, "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-
-    def watch_stdin() -> None:
-        sys.stdin.read()
-        loop.call_soon_threadsafe(ended.set)
-
-    threading.Thread(target=watch_stdin, daemon=True).start()
-    await ended.wait()
+    await stdin.listening(server.sockets[0].getsockname()[1]).wait()
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ import asyncio
 import json
 import random
 import sys
-import threading
+
+import stdin
 
 seen: dict[str, int] = {}
 closed = {"random": 0, "second": 0, "first": 0}
@@ -67,16 +68,7 @@ async def serve(reader: asyncio.StreamReader, out: asyncio.StreamWriter) -> None
 
 async def main() -> None:
     server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=4096)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-
-    def watch_stdin() -> None:
-        sys.stdin.read()
-        loop.call_soon_threadsafe(ended.set)
-
-    threading.Thread(target=watch_stdin, daemon=True).start()
-    await ended.wait()
+    await stdin.listening(server.sockets[0].getsockname()[1]).wait()
 
 
 if __name__ == "__main__":

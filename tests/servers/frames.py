@@ -16,10 +16,10 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import threading
 from collections import Counter, defaultdict
 
 import hpack
+import stdin
 
 DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION = range(10)
 END_STREAM, END_HEADERS, ACK = 1, 4, 1
@@ -253,16 +253,7 @@ async def main(arguments: list[str]) -> None:
         else:
             streams = int(value)
     server = await asyncio.start_server(converse, "127.0.0.1", 0, backlog=1024)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-
-    def watch_stdin() -> None:
-        sys.stdin.read()
-        loop.call_soon_threadsafe(ended.set)
-
-    threading.Thread(target=watch_stdin, daemon=True).start()
-    await ended.wait()
+    await stdin.listening(server.sockets[0].getsockname()[1]).wait()
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ import json
 import logging
 import socket
 import sys
-import threading
 from collections import defaultdict
 from typing import Any
 
+import stdin
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
@@ -100,15 +100,7 @@ async def main(certificate: str, offered: str) -> None:
         config.alpn_protocols = offered.split(",")
     logging.getLogger("silent").addHandler(logging.NullHandler())
     logging.getLogger("silent").propagate = False
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-
-    def watch_stdin() -> None:
-        sys.stdin.read()
-        loop.call_soon_threadsafe(ended.set)
-
-    threading.Thread(target=watch_stdin, daemon=True).start()
-    print(listening.getsockname()[1], flush=True)
+    ended = stdin.listening(listening.getsockname()[1])
     await serve(app, config, shutdown_trigger=ended.wait)
 
 

@@ -11,8 +11,9 @@ import asyncio
 import json
 import ssl
 import sys
-import threading
 from urllib.parse import unquote
+
+import stdin
 
 open_connections: set[asyncio.StreamWriter] = set()
 seen = {"requests": 0, "connections": 0}
@@ -134,16 +135,7 @@ async def main(arguments: list[str]) -> None:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(arguments[0])
     server = await asyncio.start_server(serve_connection, "127.0.0.1", 0, backlog=4096, ssl=tls)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-
-    def watch_stdin() -> None:
-        sys.stdin.read()
-        loop.call_soon_threadsafe(ended.set)
-
-    threading.Thread(target=watch_stdin, daemon=True).start()
-    await ended.wait()
+    await stdin.listening(server.sockets[0].getsockname()[1]).wait()
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import sys
-import threading
+
+import stdin
 
 PATTERN = b"".join(bytes([number]) * 4096 for number in range(251))
 open_connections: set[asyncio.StreamWriter] = set()
@@ -57,15 +57,7 @@ async def serve_connection(reader: asyncio.StreamReader, out: asyncio.StreamWrit
 
 async def main() -> None:
     server = await asyncio.start_server(serve_connection, "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    loop, ended = asyncio.get_running_loop(), asyncio.Event()
-
-    def wait_for_the_end() -> None:
-        sys.stdin.read()
-        loop.call_soon_threadsafe(ended.set)
-
-    threading.Thread(target=wait_for_the_end, daemon=True).start()
-    await ended.wait()
+    await stdin.listening(server.sockets[0].getsockname()[1]).wait()
 
 
 if __name__ == "__main__":

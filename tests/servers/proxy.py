@@ -15,7 +15,8 @@ import contextlib
 import json
 import ssl
 import sys
-import threading
+
+import stdin
 
 seen: list[tuple[str, str, str]] = []
 login = ""
@@ -158,16 +159,7 @@ async def main(arguments: list[str]) -> None:
         refuses = refuses or name == "refuse"
         mute = mute or name == "mute"
     server = await asyncio.start_server(converse, "127.0.0.1", 0, ssl=tls)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-
-    def watch_stdin() -> None:
-        sys.stdin.read()
-        loop.call_soon_threadsafe(ended.set)
-
-    threading.Thread(target=watch_stdin, daemon=True).start()
-    await ended.wait()
+    await stdin.listening(server.sockets[0].getsockname()[1]).wait()
 
 
 if __name__ == "__main__":

@@ -20,9 +20,9 @@ import hashlib
 import json
 import random
 import re
-import sys
-import threading
 from urllib.parse import parse_qs, urlsplit
+
+import stdin
 
 SEED = 4
 PIECE = 16 * 1024
@@ -244,16 +244,7 @@ async def serve_connection(reader: asyncio.StreamReader, out: asyncio.StreamWrit
 
 async def main() -> None:
     server = await asyncio.start_server(serve_connection, "127.0.0.1", 0, backlog=1024)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-
-    def watch_stdin() -> None:
-        sys.stdin.read()
-        loop.call_soon_threadsafe(ended.set)
-
-    threading.Thread(target=watch_stdin, daemon=True).start()
-    await ended.wait()
+    await stdin.listening(server.sockets[0].getsockname()[1]).wait()
 
 
 if __name__ == "__main__":

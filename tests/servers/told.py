@@ -13,9 +13,10 @@ import asyncio
 import json
 import ssl
 import sys
-import threading
 from typing import Any
 from urllib.parse import parse_qs
+
+import stdin
 
 seen: list[dict[str, Any]] = []
 streams: dict[str, int] = {}
@@ -102,23 +103,15 @@ async def main(arguments: list[str]) -> None:
         server: asyncio.Server = await asyncio.start_unix_server(
             converse, place.removeprefix("unix:")
         )
-        print(0, flush=True)
+        port = 0
     else:
         tls = None
         if place:
             tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             tls.load_cert_chain(place)
         server = await asyncio.start_server(converse, "127.0.0.1", 0, ssl=tls, backlog=1024)
-        print(server.sockets[0].getsockname()[1], flush=True)
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-
-    def watch_stdin() -> None:
-        sys.stdin.read()
-        loop.call_soon_threadsafe(ended.set)
-
-    threading.Thread(target=watch_stdin, daemon=True).start()
-    await ended.wait()
+        port = server.sockets[0].getsockname()[1]
+    await stdin.listening(port).wait()
     server.close()
 
 

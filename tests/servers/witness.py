@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import sys
-import threading
+
+import stdin
 
 origins: dict[str, str] = {}
 seen: list[tuple[str, str]] = []
@@ -69,7 +69,6 @@ async def serve(origin: str, reader: asyncio.StreamReader, out: asyncio.StreamWr
 
 
 async def main() -> None:
-    loop = asyncio.get_running_loop()
     hosts = {"a": "127.0.0.1", "b": "127.0.0.1", "c": "::1" if has_ipv6() else "127.0.0.2"}
     for name, host in hosts.items():
         server = await asyncio.start_server(
@@ -77,15 +76,7 @@ async def main() -> None:
         )
         port = server.sockets[0].getsockname()[1]
         origins[name] = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    print(origins["a"].rpartition(":")[2], flush=True)
-    ended = asyncio.Event()
-
-    def watch_stdin() -> None:
-        sys.stdin.read()
-        loop.call_soon_threadsafe(ended.set)
-
-    threading.Thread(target=watch_stdin, daemon=True).start()
-    await ended.wait()
+    await stdin.listening(int(origins["a"].rpartition(":")[2])).wait()
 
 
 def has_ipv6() -> bool:
