@@ -347,7 +347,7 @@ def test_the_second_address_answers_where_the_first_refuses(resolver: Path, told
             began = time.monotonic()
             answer = await client.get(f"http://dual.test:{sys.argv[1]}/told")
             print(answer.status_code)
-            print(json.dumps(time.monotonic() - began < 1))
+            print(json.dumps(time.monotonic() - began < 4))
     """
     assert process(resolver, code, told.port) == [200, True]
 
@@ -456,7 +456,7 @@ def test_all_threads_of_the_resolver_may_hang_and_literals_still_work(
     began = time.monotonic()
     lines = process(resolver, code, told.port)
     assert lines == [200, 200, "a job", ["ConnectTimeout"], 2]  # the two that were made are kept
-    assert time.monotonic() - began < 5  # the process ends, although its threads hang
+    assert time.monotonic() - began < 15  # the process ends, although its threads hang
 
 
 def test_a_cancelled_look_up_ends_at_once(resolver: Path) -> None:

@@ -1,7 +1,7 @@
 """The interpreter ends while fetches and offloaded calls are in flight: promptly and quietly.
 
 Each shape is a script that runs in a process of its own, `OFFLOOP_EXIT_REPEATS` times (1 unless
-told). It must end with the expected code within three seconds, and print nothing to stderr but
+told). It must end with the expected code and in time, and print nothing to stderr but
 the line that names a call left running, where there is one.
 """
 
@@ -22,8 +22,8 @@ from servers import Server
 
 REPEATS = int(os.environ.get("OFFLOOP_EXIT_REPEATS", "1"))
 """How often each shape is run."""
-LIMIT = 3.0
-"""Seconds from the start of the process to its end."""
+LIMIT = 10.0
+"""Seconds from the start of the process to its end: three on a machine that has nothing else to do."""
 
 LEFT_RUNNING = re.compile(r"left (\S+) running at exit: thread offloop-io-\d+, for \d+\.\d s")
 
