@@ -23,7 +23,7 @@ from servers import Server
 REPEATS = int(os.environ.get("OFFLOOP_EXIT_REPEATS", "1"))
 """How often each shape is run."""
 LIMIT = 10.0
-"""Seconds from the start of the process to its end: three on a machine that has nothing else to do."""
+"""Seconds from the start of the process to its end: three on a machine with nothing else to do."""
 
 LEFT_RUNNING = re.compile(r"left (\S+) running at exit: thread offloop-io-\d+, for \d+\.\d s")
 
