@@ -7,7 +7,7 @@ import functools
 import io
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from offloop._hop import started
 from offloop.aiofiles.base import AiofilesContextManager
@@ -24,6 +24,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Executor
 
+    from _typeshed import (
+        FileDescriptorOrPath,
+        OpenBinaryMode,
+        OpenBinaryModeReading,
+        OpenBinaryModeUpdating,
+        OpenBinaryModeWriting,
+        OpenTextMode,
+    )
+
 sync_open = open
 
 __all__ = (
@@ -36,6 +45,86 @@ __all__ = (
     "stdout_bytes",
     "wrap",
 )
+
+
+@overload
+def open(  # noqa: A001 - the builtin's name is the point
+    file: FileDescriptorOrPath,
+    mode: OpenTextMode = "r",
+    buffering: int = -1,
+    encoding: str | None = None,
+    errors: str | None = None,
+    newline: str | None = None,
+    closefd: bool = True,
+    opener: Callable[[str, int], int] | None = None,
+    *,
+    loop: asyncio.AbstractEventLoop | None = None,
+    executor: Executor | None = None,
+) -> AiofilesContextManager[AsyncTextIOWrapper]: ...
+
+
+@overload
+def open(  # noqa: A001 - the builtin's name is the point
+    file: FileDescriptorOrPath,
+    mode: OpenBinaryMode,
+    buffering: Literal[0],
+    encoding: None = None,
+    errors: None = None,
+    newline: None = None,
+    closefd: bool = True,
+    opener: Callable[[str, int], int] | None = None,
+    *,
+    loop: asyncio.AbstractEventLoop | None = None,
+    executor: Executor | None = None,
+) -> AiofilesContextManager[AsyncFileIO]: ...
+
+
+@overload
+def open(  # noqa: A001 - the builtin's name is the point
+    file: FileDescriptorOrPath,
+    mode: OpenBinaryModeReading | OpenBinaryModeUpdating,
+    buffering: Literal[-1, 1] = -1,
+    encoding: None = None,
+    errors: None = None,
+    newline: None = None,
+    closefd: bool = True,
+    opener: Callable[[str, int], int] | None = None,
+    *,
+    loop: asyncio.AbstractEventLoop | None = None,
+    executor: Executor | None = None,
+) -> AiofilesContextManager[AsyncBufferedReader]: ...
+
+
+@overload
+def open(  # noqa: A001 - the builtin's name is the point
+    file: FileDescriptorOrPath,
+    mode: OpenBinaryModeWriting,
+    buffering: Literal[-1, 1] = -1,
+    encoding: None = None,
+    errors: None = None,
+    newline: None = None,
+    closefd: bool = True,
+    opener: Callable[[str, int], int] | None = None,
+    *,
+    loop: asyncio.AbstractEventLoop | None = None,
+    executor: Executor | None = None,
+) -> AiofilesContextManager[AsyncBufferedIOBase]: ...
+
+
+@overload
+def open(  # noqa: A001 - the builtin's name is the point
+    file: FileDescriptorOrPath,
+    mode: str,
+    buffering: int = -1,
+    encoding: str | None = None,
+    errors: str | None = None,
+    newline: str | None = None,
+    closefd: bool = True,
+    opener: Callable[[str, int], int] | None = None,
+    *,
+    loop: asyncio.AbstractEventLoop | None = None,
+    executor: Executor | None = None,
+) -> AiofilesContextManager[Any]: ...
 
 
 def open(  # noqa: A001 - the builtin's name is the point

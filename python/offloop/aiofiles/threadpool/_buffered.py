@@ -9,20 +9,21 @@ that buffer, and so is done at once. Errors come up where `io` has them: at the 
 the buffer, at `flush`, at `close`.
 """
 
+# mypy: disable-error-code="no-any-return"
 from __future__ import annotations
 
 import functools
 import operator
 import os
 import stat
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, AnyStr, ClassVar, Generic
 
 from offloop.aiofiles.base import AsyncBase
 from offloop.aiofiles.threadpool._ahead import Ahead
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from concurrent.futures import Executor
 
 CHUNK = 16 * 1024
@@ -36,8 +37,23 @@ ROOM = 8 * 1024
 of the sizes that `open` chooses."""
 
 
-class Buffered(AsyncBase):
+class Buffered(AsyncBase, Generic[AnyStr]):
     """What binary and text files share."""
+
+    if TYPE_CHECKING:
+        # What the decorators of `utils` give each of them.
+        closed: bool
+        mode: str
+        name: Any
+
+        async def flush(self) -> None: ...
+        async def isatty(self) -> bool: ...
+        async def seekable(self) -> bool: ...
+        async def tell(self) -> int: ...
+        async def truncate(self, size: int | None = None, /) -> int: ...
+        async def writable(self) -> bool: ...
+        async def writelines(self, lines: Iterable[Any], /) -> None: ...
+        def fileno(self) -> int: ...
 
     _empty: ClassVar[Any] = b""
     _newline: Any = b"\n"
@@ -201,7 +217,7 @@ class Buffered(AsyncBase):
         if self._file.closed:
             raise ValueError("I/O operation on closed file.")
 
-    async def read(self, size: int | None = -1, /) -> Any:
+    async def read(self, size: int | None = -1, /) -> AnyStr:
         """Read `size` bytes or characters, all if it is negative or None; fewer at the end."""
         ahead = self._ahead
         try:
@@ -229,7 +245,7 @@ class Buffered(AsyncBase):
     def _take_all(self) -> Any:
         return self._take(self._ahead.size)
 
-    async def readline(self, size: int | None = -1, /) -> Any:
+    async def readline(self, size: int | None = -1, /) -> AnyStr:
         """Read up to and with the next newline, but no more than `size` if that is not negative."""
         ahead = self._ahead
         try:
@@ -293,7 +309,7 @@ class Buffered(AsyncBase):
         finally:
             self._turn.release()
 
-    async def __anext__(self) -> Any:
+    async def __anext__(self) -> AnyStr:
         """Give the next line."""
         ahead = self._ahead
         if ahead.lines and self._turn.take_now():
@@ -306,7 +322,7 @@ class Buffered(AsyncBase):
             return line
         raise StopAsyncIteration
 
-    async def readlines(self, hint: int | None = -1, /) -> list[Any]:
+    async def readlines(self, hint: int | None = -1, /) -> list[AnyStr]:
         """Read all lines, or so many that they are `hint` long together."""
         if self._ahead.size and not self._regular:
             lines = []

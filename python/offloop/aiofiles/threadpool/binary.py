@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from offloop.aiofiles.base import AsyncIndirectBase
 from offloop.aiofiles.threadpool._buffered import Buffered
@@ -30,8 +30,13 @@ _KNOWN = (io.BufferedReader, io.BufferedWriter, io.BufferedRandom)
 )
 @proxy_method_directly("fileno", "readable")
 @proxy_property_directly("closed", "name", "mode")
-class AsyncBufferedIOBase(Buffered):
+class AsyncBufferedIOBase(Buffered[bytes]):
     """A buffered binary file."""
+
+    if TYPE_CHECKING:
+
+        async def readinto1(self, buffer: Any, /) -> int: ...  # noqa: D102
+        def readable(self) -> bool: ...  # noqa: D102
 
     def _known_classes(self) -> Any:
         return _KNOWN
@@ -51,8 +56,7 @@ class AsyncBufferedIOBase(Buffered):
         """Read what is buffered, or what one system call gives."""
         if self._ahead.size and not self._regular and size != 0:
             size = self._ahead.size if size < 0 else min(size, self._ahead.size)
-            data: bytes = await self.read(size)
-            return data
+            return await self.read(size)
         return await self._do(self._file.read1, size)
 
     async def readinto(self, buffer: Any, /) -> int:
@@ -93,8 +97,12 @@ class AsyncBufferedReader(AsyncBufferedIOBase):
 )
 @proxy_method_directly("fileno", "readable")
 @proxy_property_directly("closed", "name", "mode")
-class AsyncFileIO(Buffered):
+class AsyncFileIO(Buffered[bytes]):
     """A raw file: each call is one system call, and nothing is read ahead."""
+
+    if TYPE_CHECKING:
+
+        def readable(self) -> bool: ...  # noqa: D102
 
     def _known_classes(self) -> Any:
         return (io.FileIO,)
@@ -104,8 +112,7 @@ class AsyncFileIO(Buffered):
 
     async def readall(self) -> bytes:
         """Read to the end."""
-        data: bytes = await self.read(-1)
-        return data
+        return await self.read(-1)
 
     async def readinto(self, buffer: Any, /) -> int:
         """Read into `buffer`; gives how many bytes."""

@@ -35,8 +35,16 @@ _PROPERTIES = ("closed", "encoding", "errors", "line_buffering", "newlines", "na
 )
 @proxy_method_directly("fileno")
 @proxy_property_directly(*_PROPERTIES)
-class AsyncTextIOWrapper(Buffered):
+class AsyncTextIOWrapper(Buffered[str]):
     """A text file."""
+
+    if TYPE_CHECKING:
+        encoding: str
+        errors: str | None
+        line_buffering: bool
+        newlines: str | tuple[str, ...] | None
+
+        async def readable(self) -> bool: ...  # noqa: D102
 
     _empty = ""
     _newline = "\n"
