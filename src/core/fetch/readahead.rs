@@ -98,9 +98,8 @@ impl ReadAhead {
         };
         let shared = Arc::clone(&self.shared);
         let reader = async move {
-            let end = fill(&shared, source).await;
-            lock(&shared.state).end = Some(end);
-            shared.filled.notify_one();
+            let how = fill(&shared, source).await;
+            end(&shared, how);
         };
         *lock(&self.task) = Some(runtime::spawn(reader)?);
         Ok(())
@@ -180,16 +179,7 @@ impl ReadAhead {
         if let Some(task) = lock(&self.task).take() {
             task.abort();
         }
-        let mut state = lock(&self.shared.state);
-        BUFFERED.fetch_sub(state.bytes, Ordering::Relaxed);
-        let left = (std::mem::take(&mut state.ready), std::mem::take(&mut state.bytes));
-        if state.end.is_none() {
-            let text = "the response has been closed";
-            state.end = Some(Err(Error::new(Kind::Closed, text).during(Phase::Body)));
-        }
-        drop(state);
-        drop(left);
-        self.shared.filled.notify_one();
+        self.shared.close();
     }
 }
 
@@ -200,15 +190,33 @@ impl Drop for ReadAhead {
 }
 
 impl Shared {
-    /// Puts a piece down for the reader; false after the last one.
+    /// Puts a piece down for the reader; false after the last one, and when nobody will read it:
+    /// a task that is stopped in the middle of a step ends that step first.
     fn take(&self, piece: Option<Bytes>, received: u64) -> bool {
         let mut state = lock(&self.state);
+        if state.end.is_some() {
+            return false;
+        }
         state.received = received;
         let Some(piece) = piece else { return false };
         state.bytes += piece.len();
         BUFFERED.fetch_add(piece.len(), Ordering::Relaxed);
         append(&mut state.ready, piece);
         true
+    }
+
+    /// Lets go of what is ready; nothing is put down from here on.
+    fn close(&self) {
+        let mut state = lock(&self.state);
+        BUFFERED.fetch_sub(state.bytes, Ordering::Relaxed);
+        let left = (std::mem::take(&mut state.ready), std::mem::take(&mut state.bytes));
+        if state.end.is_none() {
+            let text = "the response has been closed";
+            state.end = Some(Err(Error::new(Kind::Closed, text).during(Phase::Body)));
+        }
+        drop(state);
+        drop(left);
+        self.filled.notify_one();
     }
 }
 
@@ -240,6 +248,12 @@ impl Source {
             Self::Decoded(body) => body.received(),
         }
     }
+}
+
+/// Writes down how the body ended; one that has been closed before stays that.
+fn end(shared: &Shared, how: Result<(), Error>) {
+    lock(&shared.state).end.get_or_insert(how);
+    shared.filled.notify_one();
 }
 
 async fn fill(shared: &Shared, mut source: Source) -> Result<(), Error> {
@@ -312,3 +326,6 @@ fn take(state: &mut State, most: usize) -> Bytes {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;
