@@ -92,3 +92,11 @@ def nothing_left_over() -> Iterator[None]:
     """Unraisable errors and never-awaited warnings surface in the test that caused them."""
     yield
     gc.collect()
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which kind of event loop a script uses, by name."""
+    if request.param == "uvloop" and uvloop is None:
+        pytest.skip("uvloop has no build for this Python")
+    return request.param
