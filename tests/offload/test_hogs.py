@@ -94,6 +94,16 @@ def test_a_declared_function_is_not_blamed() -> None:
     assert asyncio.run(hints((declared, 0.3))) == []
 
 
+def test_functions_of_offloop_itself_are_not_for_the_user_to_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def own(seconds: float) -> None:
+        burn(seconds)
+
+    monkeypatch.setattr(own, "__module__", "offloop.watch")
+    assert asyncio.run(hints((own, 0.3))) == []
+
+
 def test_where_warnings_are_errors_the_call_goes_well_and_the_hint_is_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

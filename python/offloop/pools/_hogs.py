@@ -6,7 +6,7 @@ in C; one that sleeps at that moment, but has burnt CPU since the last one, comp
 things follow:
 
 * whoever burnt more than 50 ms so is named in a warning, once, when its call ends (`ended`, in the
-  worker's thread);
+  worker's thread), unless it is a function of offloop itself, as `Health.report`;
 * while such calls run, threads take turns more often (`sys.setswitchinterval`), and the loop's
   thread keeps its place in the line: see `_hurry`, and decision 39.
 
@@ -177,7 +177,8 @@ def _warn(fn: Any, watched: _Watched, worker: Worker) -> None:
         fn = fn.func
     code = getattr(fn, "__code__", None)  # a method hands out its function's
     key = code if code is not None else getattr(fn, "__qualname__", type(fn))
-    if code in _declared or key in _told or len(_told) >= REMEMBERED:
+    ours = str(getattr(fn, "__module__", "")).startswith("offloop.")
+    if ours or code in _declared or key in _told or len(_told) >= REMEMBERED:
         return
     _told[key] = None
     name = getattr(fn, "__qualname__", None) or repr(fn)
