@@ -14,6 +14,30 @@ def echo(value: Any) -> Any:
     return value
 
 
+def set_event(event: Any) -> None:
+    event.set()
+
+
+def authkey() -> bytes:
+    import multiprocessing
+
+    return bytes(multiprocessing.current_process().authkey)
+
+
+def is_imported(name: str) -> bool:
+    return name in sys.modules
+
+
+def wait_for_more(path: str) -> int:
+    """Tell the own pid in a file, and wait until it holds more than that."""
+    own = str(os.getpid())
+    with open(path, "w") as file:
+        file.write(own)
+    while os.path.getsize(path) <= len(own):
+        time.sleep(0.005)
+    return os.getpid()
+
+
 def describe(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
     return args, kwargs
 

@@ -2,7 +2,7 @@
 
 `ExecutorTest`, `WaitTests` and `AsCompletedTests`, whole. One test differs and is written anew: the
 parameter that bounds the workers is `limit` here, `max_workers` there. From Python 3.14 on six of
-the `WaitTests` need an event of a `multiprocessing.Manager`, which is out of their reach: skipped.
+the `WaitTests` wait for an event of a `multiprocessing.Manager`.
 """
 
 from __future__ import annotations
@@ -42,9 +42,11 @@ class PoolMixin(util.BaseTestCase):  # type: ignore[misc, name-defined]
 
         return multiprocessing.get_context("spawn")
 
-    def create_event(self) -> None:
-        """Differs: from 3.14 on these tests wait for a manager's event."""
-        self.skipTest("a manager's proxies want multiprocessing's key, which workers here have not")
+    def create_event(self) -> Any:
+        """Make an event that workers can wait for, as the standard library's mixin does."""
+        manager = self.get_context().Manager()
+        self.addCleanup(manager.shutdown)
+        return manager.Event()
 
 
 class TestExecutor(PoolMixin, executor_tests.ExecutorTest, unittest.TestCase):  # type: ignore[misc, name-defined]

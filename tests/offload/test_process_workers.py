@@ -65,6 +65,38 @@ def test_a_buffer_changed_after_the_call_was_made_arrives_as_it_was() -> None:
         assert future.result(LIMIT) == b"a" * len(data)
 
 
+def test_a_worker_has_the_key_to_the_managers_of_its_parent() -> None:
+    import multiprocessing
+
+    with multiprocessing.get_context("spawn").Manager() as manager, processes(limit=1) as place:
+        # Before the worker has imported multiprocessing, and after.
+        for _ in range(2):
+            event = manager.Event()
+            call(place, jobs.set_event, event)
+            assert event.is_set()
+        key = bytes(multiprocessing.current_process().authkey)
+        assert call(place, jobs.authkey) == key
+
+
+def test_a_worker_that_needs_no_multiprocessing_does_not_import_it() -> None:
+    with processes(limit=1) as place:
+        assert not call(place, jobs.is_imported, "multiprocessing")
+
+
+@pytest.mark.parametrize("reason", ["timeout", "close"])
+def test_a_worker_is_killed_alone(reason: Any, tmp_path: Path) -> None:
+    with processes(limit=3) as place:
+        files = [tmp_path / str(number) for number in range(3)]
+        started = [start(place, jobs.wait_for_more, str(file)) for file in files]
+        pids = [told(file) for file in files]
+        place.cancel(started[1][0], reason)
+        with pytest.raises(offloop.WorkerDied):
+            started[1][1].result(LIMIT)
+        for file in files:
+            file.write_text("more than a number")
+        assert [started[nth][1].result(LIMIT) for nth in (0, 2)] == [pids[0], pids[2]]
+
+
 def test_what_a_call_prints_does_not_disturb_its_channel() -> None:
     script = """
 import sys

@@ -175,8 +175,12 @@ class ProcessPlace(Place):
 
     def _hello(self) -> bytes:
         """Pack what a worker has to know before its first call."""
+        from multiprocessing.process import current_process  # in the worker's thread: not quick
+
         hello = {
             "pool": self._plan.pool,
+            # As multiprocessing hands it on. It goes through the socket, so nobody else sees it.
+            "authkey": bytes(current_process().authkey),
             "path": [str(entry) for entry in sys.path],
             "argv": [str(argument) for argument in sys.argv],
             "memory": self._max_memory,
