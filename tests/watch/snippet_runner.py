@@ -10,6 +10,7 @@ import json
 import sys
 import time
 
+import clean_snippets
 import snippets
 
 import offloop
@@ -36,7 +37,7 @@ def main(loop, kind, *names):
         import uvloop
 
         factory = uvloop.new_event_loop
-    table = snippets.BLOCKING if kind == "blocking" else snippets.CLEAN
+    table = snippets.BLOCKING if kind == "blocking" else clean_snippets.CLEAN
     for name in names or table:
         function = table[name][0] if kind == "blocking" else table[name]
         with asyncio.Runner(loop_factory=factory) as runner:
