@@ -339,10 +339,13 @@ def _begin(hello: dict[str, Any]) -> Reply:
     pool = hello["pool"]
     sys.path[:] = hello["path"]
     sys.argv[:] = hello["argv"]
-    _share_key(hello["authkey"])
+    likeness = _likeness()
+    likeness.share_key(hello["authkey"])
     _limit(hello["memory"])
     # Both names: a worker's own workers know the main module by the second.
-    sys.modules["__main__"] = sys.modules["__mp_main__"] = _lazy_main(*hello["main"])
+    sys.modules["__main__"] = sys.modules["__mp_main__"] = likeness.lazy_main(
+        sys.modules[NAME], *hello["main"]
+    )
     if hello["initializer"] is not None:
         try:
             function, arguments = pickle.loads(hello["initializer"])
@@ -352,30 +355,16 @@ def _begin(hello: dict[str, Any]) -> Reply:
     return READY, b"", ()
 
 
-def _share_key(key: bytes) -> None:
-    """Give multiprocessing the parent's key, with which proxies of its managers are let in.
+def _likeness() -> Any:
+    """Load `_worker_likeness`, which lies beside this file, without a search for it."""
+    import importlib.machinery
 
-    When it is imported: most workers never do, and it would double their start.
-    """
-    finder: Any = next(it for it in sys.meta_path if getattr(it, "__name__", "") == "PathFinder")
-
-    class Finder:
-        @staticmethod
-        def find_spec(name: str, path: Any = None, target: Any = None) -> Any:
-            if name != "multiprocessing.process":
-                return None
-            sys.meta_path.remove(Finder)
-            spec = finder.find_spec(name, path, target)
-            load = spec.loader.exec_module
-
-            def load_with_key(module: Any) -> None:
-                load(module)
-                module.current_process().authkey = key
-
-            spec.loader.exec_module = load_with_key
-            return spec
-
-    sys.meta_path.insert(0, Finder)
+    name = "_offloop_worker_likeness"
+    path = os.path.join(os.path.dirname(_likeness.__code__.co_filename), "_worker_likeness.py")  # noqa: PTH118, PTH120 - pathlib would have to be imported
+    module = type(sys)(name)
+    code = importlib.machinery.SourceFileLoader(name, path).get_code(name)
+    exec(code, module.__dict__)  # type: ignore[arg-type]  # noqa: S102 - ours
+    return module
 
 
 def _limit(memory: int | None) -> None:
@@ -391,52 +380,6 @@ def _limit(memory: int | None) -> None:
 
 class MainFailedError(ImportError):
     """The parent's main module cannot be imported here."""
-
-
-def _lazy_main(name: str | None, path: str | None) -> Any:
-    """Make a `__main__` that becomes the parent's when something of it is first asked for.
-
-    As multiprocessing does it, under the name ``__mp_main__``; but most functions are not in the
-    main module, and then it need not run here at all.
-    """
-    main = type(sys)("__main__")
-    if path is not None:
-        main.__file__ = path
-    failure: MainFailedError | None = None
-
-    def __getattr__(attribute: str) -> Any:  # noqa: N807 - PEP 562
-        nonlocal failure
-        if attribute[:2] == "__" == attribute[-2:] or not (name or path):
-            raise AttributeError(f"the main module of this worker has no {attribute!r}")
-        if failure is None and sys.modules["__mp_main__"] is main:
-            try:
-                _import_main(name, path)
-            except BaseException as error:  # noqa: BLE001 - also sys.exit() at its end
-                failure = MainFailedError(f"the main module failed in the worker: {error!r:.500}")
-                failure.__cause__ = error
-        if failure is not None:
-            raise failure
-        return getattr(sys.modules["__mp_main__"], attribute)
-
-    main.__getattr__ = __getattr__  # type: ignore[method-assign]
-    return main
-
-
-def _import_main(name: str | None, path: str | None) -> None:
-    global importing_main  # noqa: PLW0603 - `offloop.pools.process` reads it
-    import runpy
-
-    importing_main = True
-    try:
-        if name is not None:
-            content = runpy.run_module(name, run_name="__mp_main__", alter_sys=True)
-        else:
-            content = runpy.run_path(path or "", run_name="__mp_main__")
-    finally:
-        importing_main = False
-    module = type(sys)("__mp_main__")
-    module.__dict__.update(content)
-    sys.modules["__main__"] = sys.modules["__mp_main__"] = module
 
 
 def _run(payload: Buffer, buffers: Sequence[Buffer], function: Any = None) -> Reply:
