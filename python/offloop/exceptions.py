@@ -316,8 +316,8 @@ class JobTimeout(OffloadError, TimeoutError):
     """A call took longer than its `timeout`, or waited longer than its `queue_timeout`.
 
     `queued` and `ran` are seconds; `stack` are the lines where the function stood at that moment,
-    outermost first, as ``traceback.format_stack`` has them, empty where that is not known. For a call
-    outside of this process it is always empty: the error is raised at once, and another process
+    outermost first, as ``traceback.format_stack`` has them, empty where that is not known. Of a
+    call outside of this process it is empty: the error is raised at once, and another process
     could tell where it stands only later, if it can at all. It is killed meanwhile.
     """
 
