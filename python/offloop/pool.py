@@ -129,6 +129,7 @@ class Calls(_offloop.Runner):
         Raises TimeoutError, and what a call raised when its result is taken.
         """
         del chunksize
+        _base.check_callable(fn)
         if buffersize is not None and not isinstance(buffersize, int):
             raise TypeError("buffersize must be an integer or None")
         if buffersize is not None and buffersize < 1:
@@ -203,6 +204,7 @@ class Calls(_offloop.Runner):
         >>> [n async for n in Pool(limit=2).amap(abs, [-1, -2, -3], ordered=True)]
         [1, 2, 3]
         """
+        _base.check_callable(fn)
         ahead = self._limit if limit is None else _positive(limit, "limit")
         return _map.amap(self, fn, items, ahead, ordered)
 
@@ -224,6 +226,8 @@ class Calls(_offloop.Runner):
         """
         if self._dispatcher is not None:
             raise PlaceUnavailable("only a pool of threads can keep an iterator in one place")
+        if not hasattr(source, "__iter__") and not hasattr(source, "__getitem__"):
+            raise TypeError(f"an iterable is needed, not {type(source).__name__}")
         return _iterate.iterate(self, source, _positive(batch, "batch"))
 
     def view(

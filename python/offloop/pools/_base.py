@@ -255,6 +255,12 @@ class SubmittedCall(Call):
             self.set_exception(lost)
 
 
+def check_callable(fn: object) -> None:
+    """Raise TypeError unless `fn` can be called: where it is given, not where it would be run."""
+    if not callable(fn):
+        raise TypeError(f"a function to call is needed, not {type(fn).__name__}")
+
+
 PLACES: dict[str, str] = {
     "inline": "offloop.pools.inline:InlinePlace",
     "process": "offloop.pools.process:ProcessPlace",

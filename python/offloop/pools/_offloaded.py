@@ -140,6 +140,7 @@ def offloaded(  # noqa: PLR0913 - each is optional
     terms = {name: value for name, value in given.items() if value is not None}
 
     def declare(fn: Callable[P, T]) -> Offloaded[P, T]:
+        _base.check_callable(fn)
         if kind is not None or on != "auto":
             _hogs.declare(fn)
         return Offloaded(fn, on, kind, terms)
@@ -180,6 +181,7 @@ def explain(fn: Callable[..., Any]) -> str:
     >>> explain(sum)
     'sum: thread (nothing was declared: a thread is right for what blocks)'
     """
+    _base.check_callable(fn)
     if isinstance(fn, Offloaded):
         place, reason = fn._choice()
         name = getattr(fn._fn, "__qualname__", repr(fn._fn))

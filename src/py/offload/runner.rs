@@ -129,6 +129,7 @@ impl PyRunner {
         keywords: Option<Bound<'_, PyDict>>,
     ) -> PyResult<(PySubmission, Option<PyTurns>)> {
         runtime::check_alive().map_err(|error| errors::exception(py, error))?;
+        callable(&call)?;
         let terms = self.terms()?;
         let ticket = Arc::new(Ticket::queued());
         let task = Task {
@@ -216,6 +217,18 @@ fn histogram<'py>(py: Python<'py>, histogram: &Histogram) -> PyResult<Bound<'py,
     Ok(shown)
 }
 
+/// The function of a call.
+fn callable<'py>(call: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
+    let Ok(function) = call.get_item(0) else {
+        return Err(PyTypeError::new_err("a function to call is needed"));
+    };
+    if function.is_callable() {
+        return Ok(function);
+    }
+    let kind = function.get_type().name()?;
+    Err(PyTypeError::new_err(format!("a function to call is needed, not {kind}")))
+}
+
 /// A Job that calls `call[0](*call[1:], **keywords)`.
 pub(crate) fn make_job(
     py: Python<'_>,
@@ -223,10 +236,7 @@ pub(crate) fn make_job(
     call: Bound<'_, PyTuple>,
     keywords: Option<Bound<'_, PyDict>>,
 ) -> PyResult<PyJob> {
-    let Ok(function) = call.get_item(0) else {
-        return Err(PyTypeError::new_err("run() needs a function to call"));
-    };
-    let function = function.unbind();
+    let function = callable(&call)?.unbind();
     let task = Task { terms, call: call.unbind(), keywords: keywords.map(Bound::unbind) };
     PyJob::new(py, Label::Call(function), Work::Call(task))
 }
