@@ -11,14 +11,17 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from offloop._offloop import Client, promise
+from offloop._offloop import Client, Response, promise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
-    from offloop._offloop import Job, Promise, Request, Response
+    from offloop._offloop import Job, Meter, Promise, Request
+    from offloop.options import Saved
+
+_T = TypeVar("_T")
 
 
 class Observer(Protocol):
@@ -98,16 +101,53 @@ class Calls:
                 job._before_others(over)
             return job
 
-        if self._waits or self._before:
-            request = describe(method, url, **shown)
+        request = describe(method, url, **shown) if self._waits or self._before else None
+        return self._around(request, send, _result)
+
+    def download(
+        self,
+        describe: Callable[..., Request],
+        make: Callable[..., tuple[Job[Saved], Meter]],
+        url: str,
+        options: dict[str, Any],
+    ) -> Job[Saved]:
+        """Make the Job of a download, by `make`, with the hooks around it.
+
+        Those of the response see the one that the file began with, or the refusal.
+        """
+        options = self.authorized(describe, "GET", url, options)
+        meters: list[Meter] = []
+
+        def send() -> Job[Saved]:
+            job, meter = make(url, **options)
+            meters.append(meter)
+            return job
+
+        def answer(job: Job[Saved]) -> Response | None:
+            error = job.exception()
+            if error is not None:
+                return getattr(error, "response", None)
+            saved = job.result()
+            return meters[0].response(saved.path, saved.bytes)
+
+        request = describe("GET", url, **options) if self._waits or self._before else None
+        return self._around(request, send, answer)
+
+    def _around(
+        self,
+        request: Request | None,
+        send: Callable[[], Job[_T]],
+        answer: Callable[[Job[_T]], Response | None],
+    ) -> Job[_T]:
+        """Make the Job that `send` makes, with the hooks around it."""
+        if request is not None:
             if self._waits:
-                work = functools.partial(self._with_waits, request, send)
-                return _later(request, work)
+                return _later(request, functools.partial(self._with_waits, request, send, answer))
             for hook in self._before:
                 _refuse_awaitable(hook, hook(request))
         job = send()
         if self._after:
-            job._before_others(functools.partial(_call_after, self._after))
+            job._before_others(functools.partial(_call_after, self._after, answer))
         return job
 
     def authorized(
@@ -124,18 +164,30 @@ class Calls:
             options["headers"] = merged(options.get("headers") or (), added)
         return options
 
-    async def _with_waits(self, request: Request, send: Callable[[], Job[Response]]) -> Response:
+    async def _with_waits(
+        self,
+        request: Request,
+        send: Callable[[], Job[_T]],
+        answer: Callable[[Job[_T]], Response | None],
+    ) -> _T:
         """Make the request between hooks that are awaited one after the other."""
         for hook in self._before:
             await _settled(hook(request))
-        response = await send()
+        job = send()
+        try:
+            return await job
+        finally:
+            response = answer(job) if job.done() and not job.cancelled() else None
+            if response is not None:
+                await self._show(response)
+
+    async def _show(self, response: Response) -> None:
         try:
             for hook in self._after:
                 await _settled(hook(response))
         except BaseException:
             response.close()
             raise
-        return response
 
 
 class Hooked:
@@ -202,11 +254,19 @@ def merged(lines: Any, added: Any) -> list[tuple[Any, Any]]:
     return [pair for pair in pairs(lines) if known(pair[0]) not in replaced] + newer
 
 
-def _call_after(hooks: list[Callable[[Response], object]], job: Job[Response]) -> None:
+def _result(job: Job[Response]) -> Response | None:
+    return job.result() if job.exception() is None else None
+
+
+def _call_after(
+    hooks: list[Callable[[Response], object]],
+    answer: Callable[[Job[_T]], Response | None],
+    job: Job[_T],
+) -> None:
     """Show the response to the hooks; what they raise becomes the request's error."""
-    if job.cancelled() or job.exception() is not None:
+    response = None if job.cancelled() else answer(job)
+    if response is None:
         return
-    response = job.result()
     try:
         for hook in hooks:
             _refuse_awaitable(hook, hook(response))
@@ -242,9 +302,9 @@ async def _settled(got: object) -> None:
         await got
 
 
-def _later(request: Request, work: Callable[[], Coroutine[Any, Any, Response]]) -> Job[Response]:
+def _later(request: Request, work: Callable[[], Coroutine[Any, Any, _T]]) -> Job[_T]:
     """Make a Job of a coroutine, which becomes a task of the loop that awaits the Job."""
-    tasks: list[asyncio.Task[Response]] = []
+    tasks = list[asyncio.Task[_T]]()
 
     def start(made: Promise) -> None:
         if made.begin("hooks"):
@@ -260,10 +320,10 @@ def _later(request: Request, work: Callable[[], Coroutine[Any, Any, Response]]) 
     return promise(request, start, stop, on_cancel="wait")
 
 
-def _report(made: Promise, task: asyncio.Task[Response]) -> None:
+def _report(made: Promise, task: asyncio.Task[Any]) -> None:
     if task.cancelled():
         made.set_exception(asyncio.CancelledError())
     elif (error := task.exception()) is not None:
         made.set_exception(error, error.__traceback__)
-    elif not made.set_result(task.result()):
+    elif not made.set_result(task.result()) and isinstance(task.result(), Response):
         task.result().close()

@@ -377,6 +377,7 @@ class Meter:
     """Counters of one download under way."""
 
     def read(self) -> tuple[int, int | None, int, Phase]: ...
+    def response(self, path: pathlib.Path, size: int) -> Response | None: ...
 
 @final
 class Ready:
@@ -469,7 +470,7 @@ def promise(
     canceller: Callable[[Promise, Literal["cancel", "timeout"]], object] | None = None,
     *,
     on_cancel: Literal["wait", "abandon", "kill"] = "wait",
-) -> Job[Response]: ...
+) -> Job[Any]: ...
 @overload
 def promise(
     function: Callable[..., _T],

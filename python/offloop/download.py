@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
     from typing import Unpack
 
-    from offloop._offloop import Job
+    from offloop._offloop import Job, Meter
     from offloop.options import (
         Auth,
         Duration,
@@ -107,6 +107,9 @@ class Downloads:
                 and ``stall`` limit the body. A retry goes on where the last try was cut off,
                 and one that brought at least 1 MiB does not count.
 
+        Hooks of the client are called as for `get`, those of the response when the file is there:
+        it is the one that the file began with, its body is in the file. A refusal is shown, too.
+
         Raises what a fetch raises, and `StatusError` for a response that is no success;
         `ChecksumMismatch`, `RangeMismatch` for a server whose ranges cannot be true,
         `UnsafeFilename`, `DownloadInProgress` while another download writes to the same file,
@@ -130,17 +133,21 @@ class Downloads:
         asked = {name: value for name, value in options.items() if name in _FOR_REQUESTS}
         own: Any = self
         order = _order(path, options)
+
+        def make(url: str, **asked: Any) -> tuple[Job[Saved], Meter]:
+            job: Job[Saved]
+            job, meter = own._download(url, order, **asked)
+            if watch is not None:
+                name = urlsplit(url).path.rpartition("/")[2] or url
+                ticker = Ticker(job, meter, watch, name)
+                job._feed_by(ticker.start)
+                job._before_others(ticker.finish)
+            return job, meter
+
         calls = _hooks.calls_of(self, asked)
-        if calls is not None:
-            asked = calls.authorized(own._describe, "GET", url, asked)
-        job: Job[Saved]
-        job, meter = own._download(url, order, **asked)
-        if watch is not None:
-            name = urlsplit(url).path.rpartition("/")[2] or url
-            ticker = Ticker(job, meter, watch, name)
-            job._feed_by(ticker.start)
-            job._before_others(ticker.finish)
-        return job
+        if calls is None:
+            return make(url, **asked)[0]
+        return calls.download(own._describe, make, url, asked)
 
     def downloads(  # noqa: PLR0913 - each is optional
         self,

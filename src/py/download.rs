@@ -9,13 +9,14 @@ use http::header::{IF_RANGE, RANGE};
 use offloop_core::checksum::{Algorithm, Checksum};
 use offloop_core::download::{Meter, Order, Saved, Step, Stop, Target, Wanted, download};
 use offloop_core::error::Error;
-use offloop_core::fetch;
+use offloop_core::fetch::{self, Kept};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::convert::Imported;
 use crate::errors;
+use crate::fetch::PyResponse;
 use crate::job::PyJob;
 use crate::label::Label;
 use crate::outcome::Outcome;
@@ -38,6 +39,16 @@ impl PyMeter {
             Step::Finishing => "finishing",
         };
         (reading.bytes, reading.total, reading.resumed, phase)
+    }
+
+    /// The response that a file of `size` bytes at `path` began with, for hooks; None if
+    /// nothing was missing of the file.
+    fn response(&self, path: PathBuf, size: u64) -> Option<PyResponse> {
+        let reading = self.meter.read();
+        let received = size.saturating_sub(reading.resumed);
+        self.meter
+            .answer()
+            .map(|head| PyResponse::of_kept(head, Kept { path, bytes: size }, received))
     }
 }
 

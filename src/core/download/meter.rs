@@ -2,6 +2,9 @@
 //! whoever draws them, whenever he likes. Nobody waits for anybody.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::fetch::Head;
 
 /// Where a download stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +26,9 @@ pub struct Meter {
     total: AtomicU64,
     resumed: AtomicU64,
     step: AtomicU8,
+    /// Of the answer that the file began with. Written when a connection is about to take its
+    /// body, and cleared when all begins anew.
+    answer: Mutex<Option<Head>>,
 }
 
 /// The counters at one moment.
@@ -45,6 +51,7 @@ impl Default for Meter {
             total: AtomicU64::new(u64::MAX),
             resumed: AtomicU64::new(0),
             step: AtomicU8::new(Step::Connecting as u8),
+            answer: Mutex::default(),
         }
     }
 }
@@ -67,6 +74,20 @@ impl Meter {
         }
     }
 
+    /// The head of the answer that the file began with; `None` before it, and if nothing was missing.
+    #[must_use]
+    pub fn answer(&self) -> Option<Head> {
+        self.first().clone()
+    }
+
+    pub(super) fn answered(&self, head: &Head) {
+        self.first().get_or_insert_with(|| head.clone());
+    }
+
+    fn first(&self) -> MutexGuard<'_, Option<Head>> {
+        self.answer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn set(&self, step: Step) {
         self.step.store(step as u8, Ordering::Relaxed);
     }
@@ -77,6 +98,7 @@ impl Meter {
 
     /// What was there before, all of it or none.
     pub(super) fn begin_at(&self, bytes: u64) {
+        *self.first() = None;
         self.bytes.store(bytes, Ordering::Relaxed);
         self.resumed.store(bytes, Ordering::Relaxed);
     }

@@ -119,13 +119,22 @@ impl PyResponse {
 
     /// One of the responses on the way, of which only the head was kept.
     fn of_history(head: Head) -> Self {
+        Self::of_head(head, Body::Whole(Whole::default()), 0)
+    }
+
+    /// The response of a download, whose body is in a file.
+    pub(crate) fn of_kept(head: Head, kept: fetch::Kept, received: u64) -> Self {
+        Self::of_head(head, Body::Kept(kept), received)
+    }
+
+    fn of_head(head: Head, body: Body, received: u64) -> Self {
         Self::new(Box::new(fetch::Response {
             head,
-            body: Body::Whole(Whole::default()),
+            body,
             history: Vec::new(),
             attempts: Vec::new(),
             timings: fetch::Timings::default(),
-            received: 0,
+            received,
             reused: false,
         }))
     }
@@ -326,7 +335,7 @@ impl PyResponse {
             (Some(whole), _) => joined(py, whole.pieces())?,
             (None, Body::Whole(whole)) if self.stream.is_none() => joined(py, whole.pieces())?,
             (None, Body::Kept(_)) => {
-                let text = "the body is in a file: see `Fetched.path`";
+                let text = "the body is in a file: see `Fetched.path` or `Saved.path`";
                 return Err(errors::exception(py, Error::new(Kind::StreamMisused, text)));
             }
             (None, Body::Absent) => {
