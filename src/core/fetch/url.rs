@@ -50,6 +50,13 @@ pub fn parse(text: &str) -> Result<Url, Error> {
     Ok(url)
 }
 
+/// The failure of a text that is no URL because no bytes stand for it; `text` has replacement
+/// characters where it has none.
+#[must_use]
+pub fn no_text(text: &str) -> Error {
+    invalid(text, "it contains a lone surrogate")
+}
+
 /// The URL as errors, logs and reprs show it: without user info, query and fragment.
 #[must_use]
 pub fn redacted(url: &Url) -> String {

@@ -19,7 +19,7 @@ use super::headers::{self, replace};
 use super::options::{self, Auth, Bounds, RequestOptions};
 use super::request::PyRequest;
 use super::response::Again;
-use super::target::{append_params, cookie_header, is_absolute, take_user_info};
+use super::target::{append_params, cookie_header, is_absolute, take_user_info, written};
 use crate::convert::{Imported, lock};
 use crate::download::{self, PyMeter};
 use crate::errors;
@@ -67,8 +67,9 @@ impl PyClient {
         if let Some(headers) = given.some("headers")? {
             replace(&mut common, headers::from_python(&headers)?);
         }
-        let base_url: Option<String> = given.value("base_url", None)?;
-        let mut base_url = base_url.as_deref().map(parse_url).transpose().map_err(raise)?;
+        let base_url: Option<Bound<'_, PyString>> = given.value("base_url", None)?;
+        let base_url = base_url.as_ref().map(written).transpose()?;
+        let mut base_url = base_url.map(parse_url).transpose().map_err(raise)?;
         let mut auth = given.some("auth")?.map_or(Ok(Auth::None), |it| options::auth(&it))?;
         if let Some((user, password)) = base_url.as_mut().and_then(take_user_info) {
             auth = Auth::Header(options::basic(&user, &password));
@@ -409,7 +410,7 @@ impl PyClient {
             let kind = given.get_type().name()?;
             return Err(PyTypeError::new_err(format!("url must be str, not {kind}")));
         };
-        let text = text.extract::<&str>()?;
+        let text = written(text)?;
         let parsed = match &self.base_url {
             Some(base) if !is_absolute(text) => {
                 let base = base.as_str().trim_end_matches('/');

@@ -6,6 +6,7 @@ use offloop_core::fetch::{Asked, redacted};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
 use super::packed;
 use super::request::PyRequest;
@@ -53,11 +54,11 @@ impl PyFetched {
 
     /// The URL that was asked for; of what is no URL, its text.
     #[getter]
-    fn url(&self, py: Python<'_>) -> PyResult<String> {
+    fn url<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
         match (&self.asked, &self.given) {
-            (Some(asked), _) => Ok(asked.url.as_str().to_owned()),
-            (None, Some(given)) => Ok(given.bind(py).str()?.to_string_lossy().into_owned()),
-            (None, None) => Ok(String::new()),
+            (Some(asked), _) => Ok(PyString::new(py, asked.url.as_str())),
+            (None, Some(given)) => given.bind(py).str(),
+            (None, None) => Ok(PyString::new(py, "")),
         }
     }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use http::{HeaderName, HeaderValue};
-use offloop_core::error::Error;
+use offloop_core::error::{Error, Kind};
 use offloop_core::fetch::{
     self, Guard, Jar, Network, Proxies, Proxy, Route, Trust, Verify, Versions,
 };
@@ -15,7 +15,7 @@ use pyo3::types::{PyBool, PyDict};
 
 use super::cookies::PyCookies;
 use super::options;
-use super::target::cookie_header;
+use super::target::{cookie_header, unless_surrogate};
 use crate::errors;
 
 /// How many times larger a body may be when decoded; DEFLATE cannot exceed 1,032.
@@ -125,7 +125,11 @@ impl<'py> Given<'_, 'py> {
     pub(super) fn proxies(&self, py: Python<'_>) -> PyResult<Proxies> {
         let raise = |error: Error| errors::exception(py, error);
         if let Some(proxy) = self.some("proxy")? {
-            let text: String = extract("proxy", &proxy)?;
+            let text: PyResult<String> = extract("proxy", &proxy);
+            let text = text.map_err(|error| {
+                let text = "invalid proxy: it contains a lone surrogate";
+                unless_surrogate(py, error, || Error::new(Kind::InvalidUrl, text))
+            })?;
             return Ok(Proxies::one(Proxy::parse(&text).map_err(raise)?));
         }
         if self.value("trust_env", true)? {

@@ -1,12 +1,14 @@
 //! `Headers`: the headers of a message, case-insensitive, several values to a name.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use offloop_core::error::{Error, Kind};
 use offloop_core::fetch::header;
 use pyo3::exceptions::{PyKeyError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyMapping, PyString};
 
+use super::target::unless_surrogate;
 use crate::errors;
 
 /// Values that no repr shows.
@@ -187,7 +189,11 @@ fn octets(value: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
     if let Ok(bytes) = value.cast::<PyBytes>() {
         return Ok(bytes.as_bytes().to_vec());
     }
-    if let Ok(text) = value.extract::<&str>() {
+    if let Ok(text) = value.cast::<PyString>() {
+        let text = text.to_str().map_err(|error| {
+            let text = "a header contains a lone surrogate";
+            unless_surrogate(value.py(), error, || Error::new(Kind::InvalidHeader, text))
+        })?;
         return Ok(text.as_bytes().to_vec());
     }
     let kind = value.get_type().name()?;

@@ -8,7 +8,7 @@ use base64::prelude::{BASE64_STANDARD as BASE64, Engine};
 use http::HeaderValue;
 use offloop_core::error::{Error, Kind};
 use offloop_core::fetch::{Credentials, Follow, Limits, Retry, Timeouts};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyTypeError, PyUnicodeEncodeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFloat, PyInt, PyString, PyTuple};
@@ -213,7 +213,11 @@ pub(super) fn auth(given: &Bound<'_, PyAny>) -> PyResult<Auth> {
         return Ok(Auth::None);
     }
     if let Ok(pair) = given.cast::<PyTuple>() {
-        let (user, password): (String, String) = pair.extract().map_err(|_| {
+        let (user, password): (String, String) = pair.extract().map_err(|error: PyErr| {
+            if error.is_instance_of::<PyUnicodeEncodeError>(py) {
+                let text = "user and password contain a lone surrogate";
+                return errors::exception(py, Error::new(Kind::InvalidHeader, text));
+            }
             PyTypeError::new_err("auth as a tuple must be (user, password), both str")
         })?;
         BASIC.load(py)?.call1((&user, &password))?; // it says what is wrong with them

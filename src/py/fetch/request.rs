@@ -5,10 +5,11 @@ use std::sync::Arc;
 use http::Method;
 use offloop_core::fetch::{Asked, parse_url, redacted};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyType};
+use pyo3::types::{PyBytes, PyString, PyType};
 
 use super::headers::{self, PyHeaders};
 use super::options;
+use super::target::written;
 use crate::errors;
 use crate::label::Label;
 
@@ -43,10 +44,10 @@ impl PyRequest {
     fn make(
         py: Python<'_>,
         method: &str,
-        url: &str,
+        url: &Bound<'_, PyString>,
         headers: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        let url = parse_url(url).map_err(|error| errors::exception(py, error))?;
+        let url = parse_url(written(url)?).map_err(|error| errors::exception(py, error))?;
         let headers = headers.map(headers::from_python).transpose()?.unwrap_or_default();
         let method = options::method(py, method)?;
         Ok(Self { asked: Asked { method, url: Arc::new(url), headers: Arc::new(headers) } })
@@ -101,7 +102,7 @@ impl PyRequest {
     fn _rebuild(
         py: Python<'_>,
         method: &str,
-        url: &str,
+        url: &Bound<'_, PyString>,
         headers: &Bound<'_, PyAny>,
     ) -> PyResult<Self> {
         Self::make(py, method, url, Some(headers))

@@ -3,7 +3,8 @@
 
 use http::HeaderValue;
 use offloop_core::error::{Error, Kind};
-use offloop_core::fetch::{self, Url};
+use offloop_core::fetch::{self, Url, no_text, redacted};
+use pyo3::exceptions::PyUnicodeEncodeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyMapping, PyString};
@@ -14,6 +15,24 @@ use crate::errors;
 pub(super) fn is_absolute(text: &str) -> bool {
     let scheme = text.split(['/', '?', '#']).next().unwrap_or_default();
     scheme.ends_with(':') && text.get(scheme.len()..).is_some_and(|rest| rest.starts_with("//"))
+}
+
+/// A URL as text; one with lone surrogates is none, as no bytes stand for them.
+pub(super) fn written<'a>(given: &'a Bound<'_, PyString>) -> PyResult<&'a str> {
+    let otherwise = || no_text(&given.to_string_lossy());
+    given.to_str().map_err(|error| unless_surrogate(given.py(), error, otherwise))
+}
+
+/// `error`, unless a lone surrogate is its cause: then it is what `otherwise` makes.
+pub(super) fn unless_surrogate(
+    py: Python<'_>,
+    error: PyErr,
+    otherwise: impl FnOnce() -> Error,
+) -> PyErr {
+    if error.is_instance_of::<PyUnicodeEncodeError>(py) {
+        return errors::exception(py, otherwise());
+    }
+    error
 }
 
 /// `user:pass@` leaves the URL and becomes basic auth (RFC 7617), once.
@@ -29,7 +48,18 @@ pub(super) fn take_user_info(url: &mut Url) -> Option<(String, String)> {
     Some(pair)
 }
 
+/// Adds parameters to the query; on failure `url` is of no use any more.
 pub(super) fn append_params(url: &mut Url, params: &Bound<'_, PyAny>) -> PyResult<()> {
+    let asked = redacted(url);
+    append(url, params).map_err(|error| {
+        unless_surrogate(params.py(), error, || {
+            let text = format!("invalid URL {asked:?}: its params contain a lone surrogate");
+            Error::new(Kind::InvalidUrl, text).at(asked)
+        })
+    })
+}
+
+fn append(url: &mut Url, params: &Bound<'_, PyAny>) -> PyResult<()> {
     if let Ok(text) = params.cast::<PyString>() {
         let text = text.extract::<&str>()?;
         let joined = match url.query() {
@@ -63,7 +93,7 @@ fn shown(value: &Bound<'_, PyAny>) -> PyResult<String> {
     if let Ok(flag) = value.cast::<PyBool>() {
         return Ok(flag.is_true().to_string());
     }
-    Ok(value.str()?.to_string_lossy().into_owned())
+    Ok(value.str()?.to_str()?.to_owned())
 }
 
 /// `name=value; …` of a mapping or of pairs, behind what is there already.
@@ -74,7 +104,11 @@ pub(super) fn cookie_header(
     let py = given.py();
     let mut line = before.map(|value| value.as_bytes().to_vec()).unwrap_or_default();
     for pair in pairs(given)?.try_iter()? {
-        let (name, value): (String, String) = pair?.extract()?;
+        let pair: PyResult<(String, String)> = pair?.extract();
+        let (name, value) = pair.map_err(|error| {
+            let text = "a cookie contains a lone surrogate";
+            unless_surrogate(py, error, || Error::new(Kind::InvalidHeader, text))
+        })?;
         let bad = |text: &str| text.bytes().any(|byte| byte < b' ' || byte == b';' || byte == 0x7f);
         if name.is_empty() || name.contains('=') || bad(&name) || bad(&value) {
             let text = format!("the cookie {name:?} has characters that no cookie has");
