@@ -3,8 +3,9 @@
 Names below `.test` are 127.0.0.1 to it, whatever the system says, so only names that it resolves
 itself lead anywhere. Arguments, in any order: `login=USER:PASSWORD` (both languages want it),
 `tls=PEM` (TLS towards the client), `refuse` (answers every wish with 403 or SOCKS reply 2), `mute`
-(never answers). `GET /seen`, asked of the proxy itself, lists [how, target, head] so far and
-forgets them; `how` is "absolute", "connect", "socks5" or "socks5-login".
+(never answers), `digest=N` (wants the login as a digest, MD5 or SHA-256 by turns; a nonce serves N
+times and is stale then). `GET /seen`, asked of the proxy itself, lists [how, target, head] so far
+and forgets them; `how` is "absolute", "connect", "socks5" or "socks5-login".
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import hashlib
 import json
+import re
+import secrets
 import ssl
 import sys
 
@@ -22,6 +26,40 @@ seen: list[tuple[str, str, str]] = []
 login = ""
 refuses = False
 mute = False
+uses = 0
+nonces: dict[str, int] = {}
+
+
+def wants(head: str) -> str | None:
+    """Give the challenge that this request deserves, or None."""
+    lines = head.split("\r\n")
+    method, target, _ = lines[0].split(" ")
+    sent = [line for line in lines if line.lower().startswith("proxy-authorization: ")]
+    user, _, password = login.partition(":")
+    if not uses:
+        basic = base64.b64encode(login.encode()).decode()
+        known = [line.partition(": ")[2] for line in sent] == [f"Basic {basic}"]
+        return None if known else "Basic realm=p"
+    fields = {
+        name: quoted or plain
+        for line in sent
+        for name, quoted, plain in re.findall(r'(\w+)=(?:"([^"]*)"|([^\s,]+))', line)
+    }
+    nonce, stale = fields.get("nonce", ""), ""
+    if "response" in fields and fields.get("uri") == target:
+        hashed = hashlib.sha256 if fields["algorithm"] == "SHA-256" else hashlib.md5
+        one = hashed(f"{user}:p:{password}".encode()).hexdigest()
+        two = hashed(f"{method}:{target}".encode()).hexdigest()
+        text = ":".join([one, nonce, fields["nc"], fields["cnonce"], "auth", two])
+        right = hashed(text.encode()).hexdigest() == fields["response"]
+        if right and nonce in nonces and int(fields["nc"], 16) == nonces[nonce] + 1 <= uses:
+            nonces[nonce] += 1
+            return None
+        stale = ", stale=true" if right else ""
+    fresh = secrets.token_hex(8)
+    algorithm = ["MD5", "SHA-256"][len(nonces) % 2]
+    nonces[fresh] = 0
+    return f'Digest realm="p", qop="auth", algorithm={algorithm}, nonce="{fresh}"{stale}'
 
 
 def here(host: str) -> str:
@@ -83,12 +121,13 @@ async def http(reader: asyncio.StreamReader, out: asyncio.StreamWriter, start: b
             out.write(f"content-length: {len(body)}\r\n\r\n".encode() + body)
             return
         seen.append(("connect" if method == "CONNECT" else "absolute", target, head))
-        wanted = f"proxy-authorization: basic {base64.b64encode(login.encode()).decode()}".lower()
         if mute:
             await asyncio.sleep(3600)
-        if login and wanted not in head.lower():
-            out.write(b"HTTP/1.1 407 Who Are You\r\nproxy-authenticate: Basic realm=p\r\n")
-            out.write(b"content-length: 0\r\n\r\n")
+        if login and (challenge := wants(head)):
+            out.write(f"HTTP/1.1 407 Who Are You\r\nproxy-authenticate: {challenge}\r\n".encode())
+            out.write(b"content-length: 3\r\n\r\nwho")
+            length = re.search(r"content-length: (\d+)", head.lower())
+            await reader.readexactly(int(length[1]) if length else 0)
         elif refuses:
             out.write(b"HTTP/1.1 403 No Way\r\ncontent-length: 0\r\n\r\n")
         elif method == "CONNECT":
@@ -147,12 +186,14 @@ async def converse(reader: asyncio.StreamReader, out: asyncio.StreamWriter) -> N
 
 
 async def main(arguments: list[str]) -> None:
-    global login, refuses, mute
+    global login, refuses, mute, uses
     tls = None
     for argument in arguments:
         name, _, value = argument.partition("=")
         if name == "login":
             login = value
+        elif name == "digest":
+            uses = int(value)
         elif name == "tls":
             tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             tls.load_cert_chain(value)

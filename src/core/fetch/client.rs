@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use http::header::{AUTHORIZATION, COOKIE};
+use http::header::{AUTHORIZATION, COOKIE, WWW_AUTHENTICATE};
 use http::{HeaderName, StatusCode};
 use tokio::sync::OnceCell;
 use url::Position;
@@ -339,7 +339,9 @@ impl Inner {
         {
             return false;
         }
-        let Some(challenge) = Challenge::parse(&answer.headers) else { return false };
+        let Some(challenge) = Challenge::parse(&answer.headers, WWW_AUTHENTICATE) else {
+            return false;
+        };
         // One answer for each challenge, and one more if only the nonce was too old: a server
         // that is never content must not keep us going round.
         let most = if challenge.is_stale() { 2 } else { 1 };

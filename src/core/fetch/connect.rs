@@ -204,21 +204,19 @@ impl Connector {
         })?;
         let near = self.addresses(Some(borrowed(&at)), proxy.port, steps).await.map_err(blame)?;
         let began = Instant::now();
-        let mut stream: Stream = dial(&near).await.map_err(blame)?.into();
-        if proxy.scheme == Scheme::Https {
-            let config = self.proxy_tls.get_or_try_init(|| self.proxy_tls_config()).await?;
-            let tls = handshake(stream, Arc::clone(config), Some(borrowed(&at)), url).await;
-            stream = tls.map_err(blame)?.into();
-        }
+        let mut stream = self.reach_proxy(proxy, &at, &near, url).await.map_err(blame)?;
         match proxy.scheme {
             Scheme::Http | Scheme::Https if !self.is_secure(url) => {
                 steps.connect += began.elapsed();
-                let authorization = proxy.authorization();
-                return Ok((stream, Some(Proxied { authorization })));
+                return Ok((stream, Some(Proxied { proxy: proxy.clone() })));
             }
             Scheme::Http | Scheme::Https => {
                 let host = &url[Position::BeforeHost..Position::AfterHost];
-                tunnel::connect(&mut stream, proxy, host, port).await?;
+                let mut answers = 0;
+                while !tunnel::connect(&mut stream, proxy, host, port, answers).await? {
+                    answers += 1;
+                    stream = self.reach_proxy(proxy, &at, &near, url).await.map_err(blame)?;
+                }
             }
             Scheme::Socks5h => {
                 let target = match url.host() {
@@ -239,6 +237,23 @@ impl Connector {
         }
         steps.connect += began.elapsed();
         Ok((stream, None))
+    }
+
+    /// A stream to the proxy itself, which is at one of these addresses.
+    async fn reach_proxy(
+        &self,
+        proxy: &Proxy,
+        at: &UrlHost<String>,
+        addresses: &[SocketAddr],
+        url: &Url,
+    ) -> Result<Stream, Error> {
+        let stream: Stream = dial(addresses).await?.into();
+        if proxy.scheme != Scheme::Https {
+            return Ok(stream);
+        }
+        let config = self.proxy_tls.get_or_try_init(|| self.proxy_tls_config()).await?;
+        let tls = handshake(stream, Arc::clone(config), Some(borrowed(at)), url).await;
+        Ok(tls?.into())
     }
 
     async fn addresses(

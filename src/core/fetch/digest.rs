@@ -11,8 +11,7 @@ mod challenges;
 use std::fmt::{self, Write};
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-use http::header::WWW_AUTHENTICATE;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use ring::digest::{SHA256, SHA512_256, digest};
 use ring::rand::{SystemRandom, generate};
 
@@ -67,9 +66,10 @@ pub(super) struct Challenge {
 }
 
 impl Challenge {
-    /// The strongest challenge that can be answered; the first one of several as strong.
-    pub(super) fn parse(headers: &HeaderMap) -> Option<Self> {
-        let lines = headers.get_all(WWW_AUTHENTICATE).iter();
+    /// The strongest challenge of this field that can be answered; the first one of several as
+    /// strong.
+    pub(super) fn parse(headers: &HeaderMap, field: HeaderName) -> Option<Self> {
+        let lines = headers.get_all(field).iter();
         let known = lines
             .flat_map(|line| offers(line.as_bytes()))
             .filter_map(|offer| Self::understand(&offer));
@@ -81,8 +81,8 @@ impl Challenge {
         self.stale
     }
 
-    /// The value of `Authorization`, marked as sensitive, for a request of `target`, which is path
-    /// and query. A client nonce is given by tests alone.
+    /// The value of `Authorization`, marked as sensitive, for a request of `target`: path and query,
+    /// or whatever else a proxy is asked for. A client nonce is given by tests alone.
     pub(super) fn answer(
         &mut self,
         user: &str,

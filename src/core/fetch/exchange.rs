@@ -21,7 +21,7 @@ use super::body::{Answer, WireBody};
 use super::client::{Inner, Way};
 use super::connect::{MAX_HEAD, Made};
 use super::failure;
-use super::pool::{Connection, Host, Http1, Lease, Permits, Pool, Speaks, Wire};
+use super::pool::{Connection, Host, Http1, Lease, Permits, Pool, Proxied, Speaks, Wire};
 use super::request::Request;
 use super::response::Timings;
 use super::stats::add;
@@ -48,7 +48,17 @@ pub(super) type Extra = (HeaderName, HeaderValue);
 /// Why an exchange failed, and whether it may be repeated without asking.
 struct Failed {
     error: Error,
-    stale: bool,
+    again: Again,
+}
+
+/// Whether an exchange that failed may be repeated.
+#[derive(PartialEq, Eq)]
+enum Again {
+    No,
+    /// On a fresh connection: the one it was on had been closed.
+    Fresh,
+    /// With an answer to the proxy's challenge.
+    Answered,
 }
 
 impl Inner {
@@ -62,7 +72,7 @@ impl Inner {
         self.connector.check(&request.url).map_err(|error| error.during(Phase::Connect))?;
         let origin = &request.url[..Position::BeforePath];
         let host = self.pool.host(origin);
-        let mut fresh = false;
+        let (mut fresh, mut answers) = (false, 0);
         loop {
             let began = Instant::now();
             let shareable = self.connector.may_share(&request.url);
@@ -77,12 +87,21 @@ impl Inner {
                 // Boxed, because it is far larger than the usual way, which should not carry it.
                 None => Box::pin(self.lease(request, &host, fresh, trip)).await?,
             };
-            match self.send(lease, request, extra, trip).await {
+            match self.send(lease, request, extra, answers, trip).await {
                 Ok(answer) => return Ok(answer),
-                Err(failed) if failed.stale && !fresh && request.content.is_replayable() => {
+                Err(Failed { error, again: Again::Fresh })
+                    if !fresh && request.content.is_replayable() =>
+                {
                     add(&self.counters.replayed, 1);
-                    trip.note(request, None, Some(&failed.error), began);
+                    trip.note(request, None, Some(&error), began);
                     fresh = true;
+                }
+                Err(Failed { error, again: Again::Answered })
+                    if request.content.is_replayable() =>
+                {
+                    let status = StatusCode::PROXY_AUTHENTICATION_REQUIRED.as_u16();
+                    trip.note(request, Some(status), Some(&error), began);
+                    answers += 1;
                 }
                 Err(failed) => return Err(failed.error),
             }
@@ -201,10 +220,11 @@ impl Inner {
         mut lease: Lease,
         request: &Request,
         extra: &[Extra],
+        answers: u32,
         trip: &mut Trip,
     ) -> Result<Answer, Failed> {
         trip.reused = lease.reused;
-        let final_ = |error| Failed { error, stale: false };
+        let final_ = |error| Failed { error, again: Again::No };
         let Some(body) = request.content.open() else {
             let text = "the body of the request has been sent already";
             return Err(final_(Error::new(Kind::UnreplayableBody, text)));
@@ -238,7 +258,14 @@ impl Inner {
         trip.timings.first_byte = began.elapsed();
         match sent {
             Err(overdue) => Err(final_(overdue)),
-            Ok(Ok(response)) => self.accept(response, lease, request, trip).map_err(final_),
+            Ok(Ok(response)) => {
+                let challenged = response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED
+                    && proxied(&lease)
+                        .is_some_and(|it| it.proxy.challenges(response.headers(), answers));
+                let again = if challenged { Again::Answered } else { Again::No };
+                let accepted = self.accept(response, lease, request, trip);
+                accepted.map_err(|error| Failed { error, again })
+            }
             Ok(Err(mut failed)) => {
                 let unsent = failed.take_message().is_some();
                 let failed = failed.into_error();
@@ -256,7 +283,7 @@ impl Inner {
                 let reason = progress.and_then(|progress| progress.failure());
                 let error =
                     reason.unwrap_or_else(|| failure::name(&failed, Phase::Head, &request.url));
-                Err(Failed { error, stale })
+                Err(Failed { error, again: if stale { Again::Fresh } else { Again::No } })
             }
         }
     }
@@ -325,7 +352,7 @@ impl Inner {
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             return refuse(Kind::Protocol, "101 to a request that asked for no upgrade");
         }
-        if parts.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED && proxied(&lease) {
+        if parts.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED && proxied(&lease).is_some() {
             let text = format!("the proxy wants other credentials for {}", redacted(url));
             return Err(Error::new(Kind::Proxy, text).during(Phase::Connect));
         }
@@ -384,10 +411,10 @@ async fn is_ready(connection: &mut Http1) -> bool {
     matches!(tokio::time::timeout(PATIENCE, connection.sender.ready()).await, Ok(Ok(())))
 }
 
-fn proxied(lease: &Lease) -> bool {
+fn proxied(lease: &Lease) -> Option<&Proxied> {
     match &lease.connection {
-        Connection::Http1(connection) => connection.wire().proxied.is_some(),
-        Connection::Http2(connection, _) => connection.wire().proxied.is_some(),
+        Connection::Http1(connection) => connection.wire().proxied.as_ref(),
+        Connection::Http2(connection, _) => connection.wire().proxied.as_ref(),
     }
 }
 
@@ -406,6 +433,8 @@ fn message(
     } else {
         &url[Position::BeforePath..Position::AfterQuery]
     };
+    let authorization =
+        wire.proxied.as_ref().and_then(|it| it.proxy.authorization(&request.method, target));
     let target = Uri::try_from(target).map_err(|error| {
         let shown = redacted(url);
         Error::new(Kind::InvalidUrl, format!("cannot request {shown}: {error}")).at(shown)
@@ -438,8 +467,8 @@ fn message(
     for (name, value) in extra {
         add_to(headers, name, value);
     }
-    if let Some(authorization) = wire.proxied.as_ref().and_then(|it| it.authorization.as_ref()) {
-        headers.insert(PROXY_AUTHORIZATION, authorization.clone());
+    if let Some(authorization) = authorization {
+        headers.insert(PROXY_AUTHORIZATION, authorization);
     }
     Ok(message)
 }

@@ -19,13 +19,16 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ::url::Url;
 use base64::prelude::{BASE64_STANDARD, Engine};
-use http::HeaderValue;
+use http::header::PROXY_AUTHENTICATE;
+use http::{HeaderMap, HeaderValue, Method};
 use percent_encoding::percent_decode_str;
 
 use self::bypass::Bypass;
+use super::digest::Challenge;
 use crate::error::{Error, Kind};
 
 mod bypass;
@@ -54,7 +57,27 @@ pub struct Proxy {
     pub port: u16,
     /// User and password, decoded.
     pub credentials: Option<(String, String)>,
+    challenge: Latest,
 }
+
+/// The latest digest challenge of a proxy, which all copies of it share. It is no part of what the
+/// proxy is.
+#[derive(Clone, Default)]
+struct Latest(Arc<Mutex<Option<Challenge>>>);
+
+impl Latest {
+    fn lock(&self) -> MutexGuard<'_, Option<Challenge>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PartialEq for Latest {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Latest {}
 
 /// The proxies of a client; none by default.
 #[derive(Clone, Debug, Default)]
@@ -118,19 +141,41 @@ impl Proxy {
         }
         let host = url.host_str().unwrap_or_default().to_owned();
         let port = url.port().or(other.port()).unwrap_or(scheme.default_port());
-        Ok(Self { scheme, host, port, credentials: credentials(&url, scheme)? })
+        Ok(Self {
+            scheme,
+            host,
+            port,
+            credentials: credentials(&url, scheme)?,
+            challenge: Latest::default(),
+        })
     }
 
-    /// `Proxy-Authorization` for an http or https proxy with credentials (RFC 7617), marked as
-    /// sensitive. It is for requests to this proxy and for nobody else.
+    /// `Proxy-Authorization` for an http or https proxy with credentials, marked as sensitive: an
+    /// answer to the latest digest challenge (RFC 7616), or Basic (RFC 7617) where there was none.
+    /// It is for this request, of `target` as it stands in its first line, and for nobody else.
     #[must_use]
-    pub fn authorization(&self) -> Option<HeaderValue> {
+    pub fn authorization(&self, method: &Method, target: &str) -> Option<HeaderValue> {
         let (Scheme::Http | Scheme::Https) = self.scheme else { return None };
         let (user, password) = self.credentials.as_ref()?;
+        if let Some(challenge) = self.challenge.lock().as_mut() {
+            return Some(challenge.answer(user, password, method, target, None));
+        }
         let text = format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")));
         let mut value = HeaderValue::try_from(text).ok()?;
         value.set_sensitive(true);
         Some(value)
+    }
+
+    /// Takes the headers of a 407. True when they have a digest challenge that is worth an answer,
+    /// after so many `answers` to others for the same request: one, and one more if only the nonce
+    /// was too old.
+    pub(super) fn challenges(&self, headers: &HeaderMap, answers: u32) -> bool {
+        if self.credentials.is_none() {
+            return false;
+        }
+        let mut latest = self.challenge.lock();
+        *latest = Challenge::parse(headers, PROXY_AUTHENTICATE);
+        latest.as_ref().is_some_and(|it| answers < if it.is_stale() { 2 } else { 1 })
     }
 
     /// The proxy without its credentials, for messages.

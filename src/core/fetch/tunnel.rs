@@ -7,6 +7,8 @@
 use std::io;
 use std::net::IpAddr;
 
+use http::header::PROXY_AUTHENTICATE;
+use http::{HeaderMap, HeaderValue, Method};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::proxy::Proxy;
@@ -32,7 +34,8 @@ pub(super) enum Target<'a> {
 }
 
 /// Makes `stream` a tunnel to `host` and `port` by CONNECT (RFC 9110 §9.3.6). An IPv6 address as
-/// `host` is in brackets.
+/// `host` is in brackets. False means that the proxy has made a digest challenge, after so many
+/// `answers` to others, and is to be asked once more, on another stream.
 ///
 /// # Errors
 /// `Proxy`, with the `status` if the proxy answered with one that is not 2xx.
@@ -41,7 +44,8 @@ pub(super) async fn connect<S>(
     proxy: &Proxy,
     host: &str,
     port: u16,
-) -> Result<(), Error>
+    answers: u32,
+) -> Result<bool, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -50,7 +54,7 @@ where
     }
     let mut request =
         format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n").into_bytes();
-    if let Some(authorization) = proxy.authorization() {
+    if let Some(authorization) = proxy.authorization(&Method::CONNECT, &format!("{host}:{port}")) {
         request.extend_from_slice(b"Proxy-Authorization: ");
         request.extend_from_slice(authorization.as_bytes());
         request.extend_from_slice(b"\r\n");
@@ -64,7 +68,8 @@ where
         match status(&head).ok_or_else(|| failed(proxy, "its answer is not HTTP/1"))? {
             // Interim answers (RFC 9110 §15.2); 101 would be the last of HTTP.
             100 | 102..=199 => {}
-            200..=299 => return Ok(()),
+            200..=299 => return Ok(true),
+            407 if proxy.challenges(&challenges(&head), answers) => return Ok(false),
             407 => return Err(refused(proxy, 407, "it wants other credentials")),
             status => return Err(refused(proxy, status, "it refuses to connect")),
         }
@@ -158,6 +163,23 @@ fn status(head: &[u8]) -> Option<u16> {
     let mut response = httparse::Response::new(&mut headers);
     let parsed = response.parse(head).ok()?;
     if parsed.is_complete() { response.code } else { None }
+}
+
+/// What a head says of the authentication that is wanted.
+fn challenges(head: &[u8]) -> HeaderMap {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut response = httparse::Response::new(&mut headers);
+    let mut found = HeaderMap::new();
+    if response.parse(head).is_ok() {
+        for header in response.headers {
+            if header.name.eq_ignore_ascii_case(PROXY_AUTHENTICATE.as_str())
+                && let Ok(value) = HeaderValue::from_bytes(header.value)
+            {
+                found.append(PROXY_AUTHENTICATE, value);
+            }
+        }
+    }
+    found
 }
 
 async fn send<S: AsyncWrite + Unpin>(stream: &mut S, message: &[u8]) -> io::Result<()> {

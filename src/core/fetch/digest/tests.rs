@@ -1,5 +1,7 @@
 //! The examples of the RFCs, and servers that mean no good.
 
+use http::header::WWW_AUTHENTICATE;
+
 use super::*;
 
 fn challenge(lines: &[&str]) -> Option<Challenge> {
@@ -8,7 +10,7 @@ fn challenge(lines: &[&str]) -> Option<Challenge> {
         let value = HeaderValue::from_bytes(line.as_bytes()).unwrap();
         headers.append(WWW_AUTHENTICATE, value);
     }
-    Challenge::parse(&headers)
+    Challenge::parse(&headers, WWW_AUTHENTICATE)
 }
 
 fn answer(line: &str, user: &str, cnonce: &str) -> String {
@@ -124,7 +126,7 @@ fn what_cannot_be_answered_is_no_challenge() {
     ] {
         assert!(challenge(&[line]).is_none(), "{line}");
     }
-    assert!(Challenge::parse(&HeaderMap::new()).is_none());
+    assert!(Challenge::parse(&HeaderMap::new(), WWW_AUTHENTICATE).is_none());
     assert!(!challenge(&[r#"Digest realm="r", nonce="n", qop="""#]).unwrap().counted);
 }
 

@@ -11,6 +11,7 @@ use tokio::task::AbortHandle;
 
 use super::lock;
 use crate::fetch::ear::Ear;
+use crate::fetch::proxy::Proxy;
 use crate::fetch::upload::Body;
 use crate::runtime;
 
@@ -40,7 +41,7 @@ const STREAMS: usize = 100;
 pub(in crate::fetch) struct Wire {
     /// What the Host header says; in HTTP/2, `:authority`.
     pub(in crate::fetch) host: HeaderValue,
-    /// Goes through a proxy that takes requests in absolute form, with this authorization.
+    /// Goes through a proxy that takes requests in absolute form.
     pub(in crate::fetch) proxied: Option<Proxied>,
     task: AbortHandle,
     _open: Open,
@@ -49,7 +50,8 @@ pub(in crate::fetch) struct Wire {
 /// How requests are put to an http proxy (RFC 9112 §3.2.2).
 #[derive(Clone, Debug)]
 pub(in crate::fetch) struct Proxied {
-    pub(in crate::fetch) authorization: Option<HeaderValue>,
+    /// Whose authorization goes with each.
+    pub(in crate::fetch) proxy: Proxy,
 }
 
 impl Wire {

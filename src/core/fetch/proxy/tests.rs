@@ -36,7 +36,7 @@ fn a_proxy_has_scheme_host_port_and_credentials() {
         let proxy = Proxy::parse(text).unwrap();
         assert_eq!((proxy.scheme, proxy.host.as_str(), proxy.port), (scheme, host, port), "{text}");
         assert_eq!(proxy.credentials, None);
-        assert_eq!(proxy.authorization(), None);
+        assert_eq!(proxy.authorization(&Method::GET, "http://a/"), None);
         assert!(::url::Host::parse(&proxy.host).is_ok(), "the connector parses it again");
     }
     let proxy = Proxy::parse("http://us%40er:p%3Aw%2F%C3%A9@proxy:1").unwrap();
@@ -82,7 +82,7 @@ fn a_text_that_is_no_proxy_is_refused_and_not_shown() {
 #[test]
 fn credentials_are_shown_nowhere() {
     let proxy = Proxy::parse("http://hunter2:hunter2@proxy").unwrap();
-    let authorization = proxy.authorization().unwrap();
+    let authorization = proxy.authorization(&Method::GET, "http://a/").unwrap();
     assert_eq!(authorization, "Basic aHVudGVyMjpodW50ZXIy");
     let proxies = Proxies::one(proxy.clone());
     for shown in
@@ -91,7 +91,7 @@ fn credentials_are_shown_nowhere() {
         assert!(!shown.contains(SECRET) && !shown.contains("aHVud"), "{shown}");
     }
     let socks = Proxy::parse("socks5://user:pass@proxy").unwrap();
-    assert_eq!(socks.authorization(), None, "SOCKS has no such header");
+    assert_eq!(socks.authorization(&Method::GET, "http://a/"), None, "SOCKS has no such header");
 }
 
 #[test]

@@ -24,7 +24,7 @@ async fn connected(answer: &[u8]) -> Result<(), Error> {
     far.write_all(answer).await.unwrap();
     far.write_all(b"T").await.unwrap();
     far.shutdown().await.unwrap();
-    connect(&mut near, &proxy, "example.org", 443).await?;
+    connect(&mut near, &proxy, "example.org", 443, 0).await?;
     assert_eq!(near.read_u8().await.unwrap(), b'T', "no byte of the tunnel is lost");
     Ok(())
 }
@@ -57,8 +57,35 @@ async fn connect_sends_host_and_credentials_and_nothing_else() {
     let request = b"CONNECT [::1]:8443 HTTP/1.1\r\nHost: [::1]:8443\r\n\
                     Proxy-Authorization: Basic dXNlcjpwYXNz\r\n\r\n";
     let script: [(&[u8], &[u8]); 1] = [(request, b"HTTP/1.1 200 OK\r\n\r\n")];
-    let (made, _far) = tokio::join!(connect(&mut near, &proxy, "[::1]", 8443), play(far, &script));
+    let (made, _far) =
+        tokio::join!(connect(&mut near, &proxy, "[::1]", 8443, 0), play(far, &script));
     made.unwrap();
+}
+
+#[tokio::test]
+async fn a_digest_challenge_is_answered_once_and_then_the_answer_is_final() {
+    let proxy = proxy("http://user:pass@proxy:3128");
+    let refusal = b"HTTP/1.1 407 X\r\nproxy-authenticate: Digest realm=p, nonce=n\r\n\r\n";
+    let ask = |answers: u32| {
+        let (mut near, mut far) = duplex(1024);
+        let proxy = &proxy;
+        async move {
+            far.write_all(refusal).await.unwrap();
+            let made = connect(&mut near, proxy, "a.example", 443, answers).await;
+            drop(near);
+            let mut asked = String::new();
+            far.read_to_string(&mut asked).await.unwrap();
+            (made, asked)
+        }
+    };
+    let (made, asked) = ask(0).await;
+    assert!(!made.unwrap());
+    assert!(asked.contains("Proxy-Authorization: Basic "), "{asked}");
+    let (made, asked) = ask(1).await;
+    assert_eq!(made.unwrap_err().kind, Kind::Proxy);
+    assert!(asked.contains("Proxy-Authorization: Digest username=\"user\""), "{asked}");
+    assert!(asked.contains("uri=\"a.example:443\""), "{asked}");
+    assert!(!asked.contains("dXNlcjpwYXNz"), "{asked}");
 }
 
 #[tokio::test]
@@ -111,7 +138,7 @@ async fn what_is_no_answer_is_the_proxys_fault() {
 #[tokio::test]
 async fn a_host_cannot_smuggle_a_header() {
     let (mut near, _far) = duplex(1024);
-    let made = connect(&mut near, &proxy("http://proxy"), "a\r\nX: y", 443).await;
+    let made = connect(&mut near, &proxy("http://proxy"), "a\r\nX: y", 443, 0).await;
     assert_eq!(made.unwrap_err().kind, Kind::Proxy);
 }
 
@@ -173,6 +200,6 @@ fn tunnels_may_be_made_on_any_thread() {
     fn is_send(_: impl Send) {}
     let (mut near, mut far) = duplex(1);
     let proxy = proxy("http://proxy");
-    is_send(connect(&mut near, &proxy, "a", 1));
+    is_send(connect(&mut near, &proxy, "a", 1, 0));
     is_send(socks5(&mut far, &proxy, NAME, 1));
 }
