@@ -6,7 +6,8 @@
 //!   that runs along, `stats` counts.
 //! * `batch` runs many requests at once, each through `client`.
 //! * `keep` is where bodies go that do not stay in memory, `room` where large ones go that do.
-//! * `exchange` sends one request on a connection of the `pool` and takes the head of the answer.
+//! * `exchange` sends one request, a `message` of hyper, on a connection of the `pool` and takes the
+//!   head of the answer.
 //! * `connect` makes connections: `proxy` and `guard` say where to, `resolve` and `dial` get
 //!   there, `tunnel` leads through proxies, `tls` says whom to believe, `stream` is what comes out
 //!   and `ear` what it hears.
@@ -28,6 +29,7 @@ mod failure;
 mod guard;
 mod journey;
 mod keep;
+mod message;
 mod opened;
 mod pool;
 mod proxy;
