@@ -139,7 +139,8 @@ class FetchAll:
         try:
             while (some := await self._some()) is not None:
                 for got in some:
-                    self._raise_error_of(got)
+                    if got.error is not None:  # here, for a call costs more than the question
+                        self._raise_error_of(got)
                     yield got
         finally:
             await self.aclose()

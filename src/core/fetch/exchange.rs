@@ -409,6 +409,9 @@ impl Inner {
 async fn is_ready(connection: &mut Http1) -> bool {
     /// Arbitrary: far more than a free connection needs to notice that it is free.
     const PATIENCE: Duration = Duration::from_millis(100);
+    if connection.sender.is_ready() {
+        return true; // as nearly always, and then without a timer
+    }
     matches!(tokio::time::timeout(PATIENCE, connection.sender.ready()).await, Ok(Ok(())))
 }
 

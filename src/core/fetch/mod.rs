@@ -69,4 +69,4 @@ pub use stats::Stats;
 pub use timeout::Timeouts;
 pub use tls::{Trust, Verify, take_notice_of_bundled_roots};
 pub use upload::{Content, Piece, Upload};
-pub use url::{no_text, parse as parse_url, redacted};
+pub use url::{Sites, no_text, parse as parse_url, redacted};

@@ -14,7 +14,7 @@ use std::time::Duration;
 use http::Method;
 use offloop_core::download::Folder;
 use offloop_core::error::{Error, Kind};
-use offloop_core::fetch::{self, Asked, BatchOptions, Ended, Item, Request, Turn};
+use offloop_core::fetch::{self, Asked, BatchOptions, Ended, Item, Request, Sites, Turn};
 use offloop_core::runtime;
 use pyo3::exceptions::{PyException, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -43,6 +43,8 @@ pub(crate) struct PyBatch {
     options: Option<Py<PyDict>>,
     /// What all requests have in common that differ in nothing but their URL.
     template: Option<Request>,
+    /// Where the URLs led that have come so far.
+    sites: Mutex<Sites>,
     /// How many items have come so far.
     index: AtomicU64,
     /// What is no request, as it was given, and why; by index, until it is taken.
@@ -133,6 +135,7 @@ impl PyBatch {
             client: client.clone().unbind(),
             options: options.map(|options| options.clone().unbind()),
             template: plain.then_some(request),
+            sites: Mutex::default(),
             index: AtomicU64::new(0),
             refused: Mutex::default(),
             sent: Mutex::default(),
@@ -157,9 +160,11 @@ impl PyBatch {
     fn feed(&self, py: Python<'_>, given: &Bound<'_, PyList>) -> PyResult<()> {
         alive(py)?;
         let mut items = Vec::with_capacity(given.len());
+        // Taken out: no lock is held while Python runs.
+        let mut sites = std::mem::take(&mut *lock(&self.sites));
         for each in given {
             let index = self.index.fetch_add(1, Ordering::Relaxed);
-            let request = match self.request(py, &each) {
+            let request = match self.request(py, &each, &mut sites) {
                 Ok(request) => {
                     if self.by_owner {
                         let given = each.unbind();
@@ -176,6 +181,7 @@ impl PyBatch {
             };
             items.push(Item { index, request });
         }
+        *lock(&self.sites) = sites;
         self.batch.feed(items);
         Ok(())
     }
@@ -301,7 +307,12 @@ impl PyBatch {
 
 impl PyBatch {
     /// What is to be sent for a URL or a Request.
-    fn request(&self, py: Python<'_>, given: &Bound<'_, PyAny>) -> PyResult<Request> {
+    fn request(
+        &self,
+        py: Python<'_>,
+        given: &Bound<'_, PyAny>,
+        sites: &mut Sites,
+    ) -> PyResult<Request> {
         let client = self.client.get();
         let options = self.options.as_ref().map(|options| options.bind(py));
         if let Ok(own) = given.cast::<PyRequest>() {
@@ -312,7 +323,7 @@ impl PyBatch {
             return Ok(request);
         }
         if let Some(template) = &self.template {
-            let url = client.url(given)?;
+            let url = client.url_by(given, |text| sites.parse(text))?;
             if url.username().is_empty() && url.password().is_none() {
                 return Ok(Request { url: Arc::new(url), ..template.clone() });
             }

@@ -406,6 +406,15 @@ impl PyClient {
 
     /// `given` as an absolute URL; a path goes behind `base_url`.
     pub(super) fn url(&self, given: &Bound<'_, PyAny>) -> PyResult<Url> {
+        self.url_by(given, parse_url)
+    }
+
+    /// The same, read by `parse`.
+    pub(super) fn url_by(
+        &self,
+        given: &Bound<'_, PyAny>,
+        mut parse: impl FnMut(&str) -> Result<Url, Error>,
+    ) -> PyResult<Url> {
         let Ok(text) = given.cast::<PyString>() else {
             let kind = given.get_type().name()?;
             return Err(PyTypeError::new_err(format!("url must be str, not {kind}")));
@@ -414,9 +423,9 @@ impl PyClient {
         let parsed = match &self.base_url {
             Some(base) if !is_absolute(text) => {
                 let base = base.as_str().trim_end_matches('/');
-                parse_url(&format!("{base}/{}", text.trim_start_matches('/')))
+                parse(&format!("{base}/{}", text.trim_start_matches('/')))
             }
-            _ => parse_url(text),
+            _ => parse(text),
         };
         parsed.map_err(|error| errors::exception(given.py(), error))
     }

@@ -1,14 +1,14 @@
 //! Runs what the schedule lets start, and keeps what came back until it is taken.
 //!
-//! A lane is a task of the runtime that takes one request after the other and ends when there is
-//! none for it, so a request costs no task of its own as long as there is enough to do. The one
+//! A lane is a task of the runtime that takes one request after the other, and waits when there is
+//! none for it, so a request costs no task of its own. The one
 //! lock is a standard one: it is held for some hundred instructions, never across an await, and
 //! never while anything is dropped that could want it.
 
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use url::Position;
 
 use super::adaptive::Sign;
-use super::lane::{Done, drive};
+use super::lane::{Done, Lane, drive};
 use super::schedule::HostKey;
 use super::slot::{Hold, Seat, Slot};
 use super::state::{Entry, Job, State};
@@ -107,7 +107,7 @@ impl Shared {
                 }
                 Some((host, Entry::New(job))) => match own.take() {
                     Some(own) => *own = Some((host, job)),
-                    None => self.open_lane(state, host, job, now),
+                    None => self.give_to_lane(state, host, job, now),
                 },
             }
         }
@@ -115,13 +115,19 @@ impl Shared {
         state.notify();
     }
 
-    fn open_lane(self: &Arc<Self>, state: &mut State, host: HostKey, job: Job, now: Instant) {
-        let lane = state.lanes.insert(None);
+    fn give_to_lane(self: &Arc<Self>, state: &mut State, host: HostKey, job: Job, now: Instant) {
+        let idle = state.idle_lanes.pop();
+        if let Some(lane) = idle.and_then(|lane| state.lanes.get_mut(lane)) {
+            lane.next = Some((host, job));
+            lane.waker.take().into_iter().for_each(Waker::wake);
+            return;
+        }
+        let lane = state.lanes.insert(Lane::default());
         let (number, index, asked) = (job.number, job.index, Asked::of(&job.request));
         match runtime::spawn(drive(Arc::clone(self), lane, host, job)) {
             Ok(handle) => {
                 if let Some(place) = state.lanes.get_mut(lane) {
-                    *place = Some(handle);
+                    place.task = Some(handle);
                 }
             }
             Err(error) => {
@@ -191,9 +197,27 @@ impl Shared {
         }
         self.dispatch(&mut state, now, lane.is_some().then_some(&mut next));
         if let Some(lane) = lane.filter(|_| next.is_none()) {
-            state.lanes.try_remove(lane);
+            state.idle_lanes.push(lane);
         }
         next
+    }
+
+    /// What `lane` is to do next, which had nothing to do; nothing when the batch is closed.
+    pub(super) fn poll_next(
+        &self,
+        lane: usize,
+        context: &Context<'_>,
+    ) -> Poll<Option<(HostKey, Job)>> {
+        let mut state = self.lock();
+        if state.closed {
+            return Poll::Ready(None);
+        }
+        let Some(own) = state.lanes.get_mut(lane) else { return Poll::Ready(None) };
+        if let Some(next) = own.next.take() {
+            return Poll::Ready(Some(next));
+        }
+        own.waker = Some(context.waker().clone());
+        Poll::Pending
     }
 }
 

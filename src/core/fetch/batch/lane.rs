@@ -4,10 +4,11 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::Outcome;
@@ -33,7 +34,19 @@ pub(super) struct Done {
 /// What it says of its host's load, and how long the host asks to be left alone.
 pub(super) type News = (Sign, Option<Duration>);
 
-/// A lane: one request after the other, until there is none for it.
+/// One lane, as the others see it; read and written with the lock of the batch held.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    /// Its task, as soon as that is known.
+    pub(super) task: Option<AbortHandle>,
+    /// What it is to do next, if it has been waiting for something to do.
+    pub(super) next: Option<(HostKey, Job)>,
+    /// Wakes it for that.
+    pub(super) waker: Option<Waker>,
+}
+
+/// A lane: one request after the other, until the batch is closed. A task that waits costs less
+/// than a new one: its future is large, and is moved twice before it is polled first.
 pub(super) async fn drive(shared: Arc<Shared>, lane: usize, host: HostKey, job: Job) {
     let mut next = Some((host, job));
     while let Some((host, job)) = next.take() {
@@ -62,7 +75,11 @@ pub(super) async fn drive(shared: Arc<Shared>, lane: usize, host: HostKey, job: 
         let outcome = outcome.map_or_else(Outcome::Error, Outcome::Response);
         let done = Done { number, index, asked, outcome, news };
         next = shared.complete(Some(lane), done, &slot);
+        drop(slot);
         shared.give_way();
+        if next.is_none() {
+            next = poll_fn(|context| shared.poll_next(lane, context)).await;
+        }
     }
 }
 

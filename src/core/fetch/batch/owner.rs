@@ -183,15 +183,17 @@ impl Batch {
         let waiting: Vec<_> = state.schedule.clear().collect();
         let results = (std::mem::take(&mut state.done), std::mem::take(&mut state.early));
         let begun = std::mem::take(&mut state.begun);
-        for lane in state.lanes.iter().filter_map(|(_, lane)| lane.as_ref()) {
-            lane.abort();
+        // What a lane has been given and has not begun goes when its own task does not come to it.
+        let lanes = std::mem::take(&mut state.lanes);
+        for task in lanes.iter().filter_map(|(_, lane)| lane.task.as_ref()) {
+            task.abort();
         }
         if let Some(keeper) = state.keeper.take() {
             keeper.abort();
         }
         state.notify();
         drop(state);
-        drop((waiting, results, begun));
+        drop((waiting, results, begun, lanes));
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use url::Position;
 
+use super::lane::Lane;
 use super::schedule::{Rules, Schedule};
 use super::slot::Seat;
 use super::turn::Turn;
@@ -40,7 +41,9 @@ pub(super) struct State {
     pub(super) taken: u64,
     /// 128 bits of hash of everything seen, if duplicates are left out.
     pub(super) seen: Option<Seen>,
-    pub(super) lanes: Slab<Option<AbortHandle>>,
+    pub(super) lanes: Slab<Lane>,
+    /// Lanes with nothing to do, the one that was busy last at the end.
+    pub(super) idle_lanes: Vec<usize>,
     pub(super) keeper: Option<AbortHandle>,
     /// When the keeper wakes up.
     pub(super) keeper_due: Option<Instant>,
@@ -91,6 +94,7 @@ impl State {
             taken: 0,
             seen: dedupe.then(Seen::default),
             lanes: Slab::new(),
+            idle_lanes: Vec::new(),
             keeper: None,
             keeper_due: None,
             reader: None,
