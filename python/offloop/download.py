@@ -126,13 +126,23 @@ class Downloads:
         >>> saved.path.name, saved.bytes, saved.resumed_from
         ('1k', 1024, 0)
         """
+        return self._begun(url, path, options)
+
+    def _begun(
+        self,
+        url: str,
+        path: StrPath | None,
+        options: DownloadOptions,
+        turn: tuple[_offloop.Batch, int] | None = None,
+    ) -> Job[Saved]:
+        """Make the Job of a download, which may be one of many, each in its turn."""
         unknown = options.keys() - _ALL
         if unknown:
             raise TypeError(f"a download has no option {min(unknown)!r}")
         watch = watcher(options.get("progress"))
         asked = {name: value for name, value in options.items() if name in _FOR_REQUESTS}
         own: Any = self
-        order = _order(path, options)
+        order = _order(path, options) | {"turn": turn}
 
         def make(url: str, **asked: Any) -> tuple[Job[Saved], Meter]:
             job: Job[Saved]
@@ -210,8 +220,8 @@ class Downloads:
             by_owner=True,
         )
 
-        def begin(_: int, url: Any) -> Job[Saved]:
-            return self.download(url, inside, **options)
+        def begin(index: int, url: Any) -> Job[Saved]:
+            return self._begun(url, inside, options, (batch, index))
 
         sending = (begin, lambda saved: saved.bytes)
         return _downloaded(FetchAll(batch, urls, raising=raising, sending=sending))

@@ -16,7 +16,7 @@ use pyo3::types::PyDict;
 
 use crate::convert::Imported;
 use crate::errors;
-use crate::fetch::PyResponse;
+use crate::fetch::{PyBatch, PyResponse};
 use crate::job::PyJob;
 use crate::label::Label;
 use crate::outcome::Outcome;
@@ -82,6 +82,8 @@ fn order(py: Python<'_>, request: fetch::Request, given: &Bound<'_, PyDict>) -> 
         Some(path) => Target::Path { path, server_name: field("server_name")?.extract()? },
         None => Target::Temporary(field("temporary")?.extract()?),
     };
+    let turn: Option<(Bound<'_, PyBatch>, u64)> = field("turn")?.extract()?;
+    let turn = turn.map(|(batch, index)| batch.get().turn(py, index)).transpose()?;
     let checksum: Option<String> = field("checksum")?.extract()?;
     let checksum = checksum.map(|text| wanted(&text)).transpose();
     Ok(Order {
@@ -94,6 +96,7 @@ fn order(py: Python<'_>, request: fetch::Request, given: &Bound<'_, PyDict>) -> 
         min_part: field("min_part")?.extract()?,
         max_bytes: field("max_bytes")?.extract()?,
         durable: field("durable")?.extract()?,
+        turn,
     })
 }
 

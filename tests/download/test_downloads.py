@@ -180,6 +180,30 @@ def test_a_host_that_refuses_is_left_alone_as_long_as_it_asks(
     assert min(later - before for before, later in pairwise(times)) >= 0.45
 
 
+@pytest.mark.parametrize("trouble", ["refused", "cut off"])
+def test_a_download_that_waits_to_be_tried_again_keeps_no_place(
+    trouble: str, counting: Counting, own_ranges: Server, tmp_path: Path
+) -> None:
+    if trouble == "refused":
+        urls = [counting.host(1) + path for path in ("/flaky/first/1/500", "/hold/0/second")]
+    else:
+        paths = ("/honest/500000/first?cut=100000&cuts=1", "/honest/1000/second")
+        urls = [own_ranges.url + path for path in paths]
+
+    async def main() -> list[offloop.Downloaded]:
+        retries = offloop.Retry(attempts=1, statuses=(500,), backoff=0.05)
+        async with offloop.Client(retries=retries) as client:
+            results = client.downloads(urls, tmp_path, limit=2, per_host=1)
+            return [got async for got in results]
+
+    got = asyncio.run(main())
+    assert [one.error for one in got] == [None, None]
+    # The other one has had the place meanwhile, however short that was.
+    assert [one.index for one in got] == [1, 0]
+    if trouble == "refused":
+        assert counting.report()["peak"]["127.0.0.1"] == 1
+
+
 def test_a_function_as_auth_is_called_for_each_download(run: Run[Any], tmp_path: Path) -> None:
     asked: list[str] = []
 

@@ -106,7 +106,7 @@ impl<'transfer> Crew<'transfer> {
                         None
                     };
                     let Some(wait) = wait else { return Err(error) };
-                    tokio::time::sleep(wait).await;
+                    self.transfer.pause(wait, &error).await;
                     if self.plain || self.part.entity().etag.is_none() {
                         *resumed = 0;
                         self.transfer.start_over(self.part, Entity::default()).await?;
@@ -142,7 +142,8 @@ impl<'transfer> Crew<'transfer> {
             while at_work.len() < most {
                 let worth = if at_work.is_empty() { 1 } else { least };
                 let Some(segment) = self.part.plan().take(worth) else { break };
-                at_work.push(Box::pin(self.work(segment, first.take(), &confirmed)));
+                let alone = most == 1;
+                at_work.push(Box::pin(self.work(segment, first.take(), alone, &confirmed)));
             }
             if at_work.is_empty() {
                 let complete = self.part.plan().is_complete();
@@ -164,8 +165,15 @@ impl<'transfer> Crew<'transfer> {
         }
     }
 
-    /// One connection: asks for `segment`, looks at the answer, brings it to the disk.
-    async fn work(&self, segment: Segment, first: First, confirmed: &Notify) -> Result<(), Halt> {
+    /// One connection: asks for `segment`, looks at the answer, brings it to the disk. One that
+    /// begins `alone` is for the turn of the whole download.
+    async fn work(
+        &self,
+        segment: Segment,
+        first: First,
+        alone: bool,
+        confirmed: &Notify,
+    ) -> Result<(), Halt> {
         let _released = Released { part: self.part, number: segment.number };
         let transfer = self.transfer;
         let known = self.part.entity();
@@ -183,7 +191,7 @@ impl<'transfer> Crew<'transfer> {
         }
         let opened = match first {
             Some(opened) => *opened,
-            None => transfer.ask(asked, known.etag.as_deref()).await.map_err(Halt::Final)?,
+            None => transfer.ask(asked, known.etag.as_deref(), alone).await.map_err(Halt::Final)?,
         };
         let end = match judge(&opened, asked, &known) {
             Answer::Whole(entity) => {

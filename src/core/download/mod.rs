@@ -32,10 +32,11 @@ mod system;
 mod transfer;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::checksum::{Algorithm, Checksum};
-use crate::fetch::Request;
+use crate::fetch::{Request, Turn};
 
 pub use folder::Folder;
 pub use meter::{Meter, Reading, Step};
@@ -63,6 +64,8 @@ pub struct Order {
     pub max_bytes: Option<u64>,
     /// Have the file, and then its name, written to the disk itself before it counts as saved.
     pub durable: bool,
+    /// Its turn among others, whose place it gives up while it waits to try again.
+    pub turn: Option<Arc<Turn>>,
 }
 
 /// Where a download goes.

@@ -88,7 +88,7 @@ impl Transfer<'_> {
         let (part, target, first) = match place {
             Place::File(target) => (self.open_part(&target).await?, target, None),
             Place::Folder(folder) => {
-                let opened = self.ask(Asked::Whole, None).await?;
+                let opened = self.ask(Asked::Whole, None, true).await?;
                 let target = self.server_name(&folder, opened.head()).await?;
                 let part = self.open_part(&target).await?;
                 // What is there is of use only if it is of the same entity.
@@ -186,8 +186,14 @@ impl Transfer<'_> {
         self.order.request.url.as_str().to_owned()
     }
 
-    /// Sends the request, for everything or for a range of the entity with `etag`.
-    pub(super) async fn ask(&self, asked: Asked, etag: Option<&str>) -> Result<Opened, Box<Error>> {
+    /// Sends the request, for everything or for a range of the entity with `etag`. One that is
+    /// `alone` gives the place of the download up while it waits to be tried again.
+    pub(super) async fn ask(
+        &self,
+        asked: Asked,
+        etag: Option<&str>,
+        alone: bool,
+    ) -> Result<Opened, Box<Error>> {
         let mut request = Request { max_body: None, ..self.order.request.clone() };
         let headers = Arc::make_mut(&mut request.headers);
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -204,7 +210,18 @@ impl Transfer<'_> {
                 headers.insert(name, value.map_err(|_| Error::new(Kind::InvalidHeader, "etag"))?);
             }
         }
-        self.client.clone().begin(request).await
+        match self.order.turn.as_ref().filter(|_| alone) {
+            Some(turn) => turn.begin(self.client.clone(), request).await,
+            None => self.client.clone().begin(request).await,
+        }
+    }
+
+    /// Waits before it goes on after a failure, with no connection at work.
+    pub(super) async fn pause(&self, time: Duration, error: &Error) {
+        match &self.order.turn {
+            Some(turn) => turn.sit_out(time, error).await,
+            None => tokio::time::sleep(time).await,
+        }
     }
 
     pub(super) async fn start_over(

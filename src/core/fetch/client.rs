@@ -221,10 +221,20 @@ impl Client {
     ///
     /// # Errors
     /// As `fetch`.
-    pub async fn begin(self, mut request: Request) -> Result<Opened, Box<Error>> {
+    pub async fn begin(self, request: Request) -> Result<Opened, Box<Error>> {
+        self.begin_by(request, Way::default()).await
+    }
+
+    /// As `begin`, for one of many requests.
+    pub(super) async fn begin_by(
+        self,
+        mut request: Request,
+        way: Way,
+    ) -> Result<Opened, Box<Error>> {
         let inner = &*self.inner;
         let _under_way = inner.begin();
         let mut journey = Journey::begin(&request);
+        journey.trip.way = way;
         let answer = inner.answer(&mut request, &mut journey).await?;
         let (head, mut body) = inner.body(answer, &request, &mut journey)?;
         if !request.timeouts.total_is_given {

@@ -226,11 +226,7 @@ impl PyBatch {
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<PyJob> {
         let py = url.py();
-        let turn = lock(&self.sent).get(&index).and_then(|it| it.turn.clone());
-        let Some(turn) = turn else {
-            let text = "it is not this request's turn";
-            return Err(errors::exception(py, Error::new(Kind::Internal, text)));
-        };
+        let turn = self.turn(py, index)?;
         let client = self.client.get();
         let method = options::method(py, method)?;
         let (engine, request, feeder, _) = client.prepare(method, url, options)?;
@@ -306,6 +302,15 @@ impl PyBatch {
 }
 
 impl PyBatch {
+    /// The turn of a request that Python sends.
+    pub(crate) fn turn(&self, py: Python<'_>, index: u64) -> PyResult<Arc<Turn>> {
+        let turn = lock(&self.sent).get(&index).and_then(|it| it.turn.clone());
+        turn.ok_or_else(|| {
+            let text = "it is not this request's turn";
+            errors::exception(py, Error::new(Kind::Internal, text))
+        })
+    }
+
     /// What is to be sent for a URL or a Request.
     fn request(
         &self,

@@ -13,12 +13,13 @@ use tokio::time::Instant;
 use super::Outcome;
 use super::adaptive::Sign;
 use super::dispatch::{Shared, lock};
-use super::lane::{Done, News, news};
+use super::lane::{Done, News, is_overload, news};
 use super::schedule::HostKey;
-use super::slot::{Hold, Seat, Slot};
+use super::slot::{Hold, Seat, Slot, Wait};
 use super::state::Job;
 use crate::error::Error;
 use crate::fetch::client::{Client, Way};
+use crate::fetch::opened::Opened;
 use crate::fetch::request::Request;
 use crate::fetch::response::{Asked, Response};
 use crate::runtime;
@@ -87,6 +88,22 @@ impl Turn {
         let outcome = client.fetch_by(request, way).await;
         *lock(&self.news) = news(&outcome, &retry, shared.adaptive);
         outcome
+    }
+
+    /// As `Client::begin`, in this turn. Of several at once for the same turn only one may be in it:
+    /// while that one waits to be tried again, others may have the place.
+    ///
+    /// # Errors
+    /// As `Client::begin`.
+    pub async fn begin(&self, client: Client, request: Request) -> Result<Opened, Box<Error>> {
+        let slot = Some(Arc::clone(&self.slot));
+        client.begin_by(request, Way { slot, ..Way::default() }).await
+    }
+
+    /// Waits for so long without the place, then for a place; `error` is why.
+    pub async fn sit_out(&self, time: Duration, error: &Error) {
+        let busy = is_overload(error.kind);
+        self.slot.sit_out(Wait { time, asked: None, busy }).await;
     }
 
     /// It is over; what came of it is for the owner to know. Counts once.
