@@ -20,9 +20,13 @@ if TYPE_CHECKING:
     AnyPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 S = TypeVar("S", str, bytes)
+B = TypeVar("B", bound="list[Any] | _offloop.Listings")
 
 BATCH = 2_000
-"""Names that come home together: a fraction of a millisecond's work for the loop's thread."""
+"""Names that come home together at first, and after which a walk lets others have the loop."""
+
+MOST = 8_000
+"""Names that come home together later on, so that changes of thread are few."""
 
 
 class Entry(Generic[S]):
@@ -63,20 +67,20 @@ class Entry(Generic[S]):
         return f"<Entry {self.name!r} {self.kind}>"
 
 
-class _Batches:
+class _Batches(Generic[B]):
     """Batches that are asked for one after the other; none is lost to a cancel.
 
     The listing goes on for a batch whose awaiter was cancelled: whoever asks next gets it.
     """
 
     def __init__(self) -> None:
-        self._asked: asyncio.Future[list[Any]] | None = None
+        self._asked: asyncio.Future[B] | None = None
         self._is_over = False
 
-    async def next(self, ask: Callable[[], Job[list[Any]]]) -> list[Any]:
+    async def next(self, ask: Callable[[], Job[B]]) -> B | None:
         """Give what comes next: nothing when there is no more, or when another awaiter got it."""
         if self._is_over:
-            return []
+            return None
         asked = self.ask_ahead(ask)
         try:
             await asyncio.shield(asked)
@@ -85,13 +89,13 @@ class _Batches:
             if ours and (asked.cancelled() or asked.exception() is not None):
                 self._asked = None
         if not ours:
-            return []
+            return None
         self._asked = None
         found = asked.result()
         self._is_over = not found
         return found
 
-    def ask_ahead(self, ask: Callable[[], Job[list[Any]]]) -> asyncio.Future[list[Any]]:
+    def ask_ahead(self, ask: Callable[[], Job[B]]) -> asyncio.Future[B]:
         """Begin to get what comes next, if that has not been begun."""
         if self._asked is None:
             self._asked = ask().start()
@@ -104,7 +108,7 @@ class _Batches:
         return self._is_over
 
 
-def _seen(future: asyncio.Future[list[Any]]) -> None:
+def _seen(future: asyncio.Future[Any]) -> None:
     """Whoever asks next hears of its error; nobody may."""
     if not future.cancelled():
         future.exception()
@@ -116,7 +120,7 @@ class Scan(Generic[S]):
     def __init__(self, path: Any) -> None:
         self._path: Any = os.fspath(path)
         self._scan = _offloop.Scan(path)
-        self._batches = _Batches()
+        self._batches: _Batches[list[Any]] = _Batches()
         self._batch: deque[Entry[S]] = deque()
 
     def __aiter__(self) -> Self:
@@ -128,7 +132,7 @@ class Scan(Generic[S]):
                 raise StopAsyncIteration
             join, path = os.path.join, self._path
             found = await self._batches.next(lambda: self._scan.next(BATCH))
-            self._batch.extend(Entry(name, join(path, name), kind) for name, kind in found)
+            self._batch.extend(Entry(name, join(path, name), kind) for name, kind in found or ())
         return self._batch.popleft()
 
 
@@ -155,9 +159,11 @@ class Walk(Generic[S]):
         self, path: Any, on_error: Callable[[OSError], object] | None, follow_links: bool
     ) -> None:
         self._walk = _offloop.Walk(path, follow_links)
-        self._batches = _Batches()
+        self._batches: _Batches[_offloop.Listings] = _Batches()
         self._on_error = on_error
-        self._batch: deque[Any] = deque()
+        self._batch: _offloop.Listings | None = None
+        self._limit = BATCH
+        self._given = 0
         self._last: tuple[Any, list[Any], tuple[Any, ...]] | None = None
         self._skipped: list[Any] = []
 
@@ -169,17 +175,15 @@ class Walk(Generic[S]):
             self._prune(*self._last)
             self._last = None
         while True:
-            while not self._batch:
-                if self._batches.is_over:
-                    raise StopAsyncIteration
-                found = await self._batches.next(self._ask)
-                for gone in self._skipped:  # while this batch was on its way
-                    found = [it for it in found if not _is_below(it[0], gone)]
-                self._batch.extend(found)
-                if not self._batches.is_over:
-                    # A thread lists what follows while the loop looks at these.
-                    self._batches.ask_ahead(self._ask)
-            path, folders, files, error = self._batch.popleft()
+            if self._given >= BATCH:
+                self._given = 0
+                await asyncio.sleep(0)
+            taken = None if self._batch is None else self._batch.take()
+            if taken is None:
+                await self._next_batch()
+                continue
+            path, folders, files, error = taken
+            self._given += 1 + len(folders) + len(files)
             if error is not None:
                 if self._on_error is not None:
                     self._on_error(error)
@@ -189,9 +193,23 @@ class Walk(Generic[S]):
             listing: tuple[S, list[S], list[S]] = (path, folders, files)
             return listing
 
-    def _ask(self) -> Job[list[Any]]:
+    async def _next_batch(self) -> None:
+        if self._batches.is_over:
+            raise StopAsyncIteration
+        found = await self._batches.next(self._ask)
+        if found is None:
+            return
+        for gone in self._skipped:  # while this batch was on its way
+            found.skip(gone)
+        self._batch = found
+        if not self._batches.is_over:
+            # A thread lists what follows while the loop looks at these.
+            self._batches.ask_ahead(self._ask)
+
+    def _ask(self) -> Job[_offloop.Listings]:
         skipped, self._skipped = self._skipped, []
-        return self._walk.next(BATCH, skipped)
+        limit, self._limit = self._limit, min(self._limit * 2, MOST)
+        return self._walk.next(limit, skipped)
 
     def _prune(self, path: Any, folders: list[Any], listed: tuple[Any, ...]) -> None:
         """Leave out the folders that were taken out of the list meanwhile."""
@@ -203,13 +221,8 @@ class Walk(Generic[S]):
                 continue
             gone = os.path.join(path, name)  # noqa: PTH118 - bytes, too
             self._skipped.append(gone)
-            self._batch = deque(it for it in self._batch if not _is_below(it[0], gone))
-
-
-def _is_below(path: Any, folder: Any) -> bool:
-    """Whether `path` is `folder` or in it."""
-    below = os.path.join(folder, b"" if isinstance(folder, bytes) else "")  # noqa: PTH118
-    return path == folder or path.startswith(below)  # type: ignore[no-any-return]
+            if self._batch is not None:
+                self._batch.skip(gone)
 
 
 @overload
@@ -234,7 +247,7 @@ def walk(
 ) -> Walk[Any]:
     """Give a tree of folders as ``os.walk`` does from the top: ``(path, folders, files)``.
 
-    They come in batches of about 2,000 names. A name that is taken out of `folders` before the
+    They come in batches of 2,000 names and more. A name that is taken out of `folders` before the
     next step is not gone into; names that are put in, or another order, change nothing. Folders
     that cannot be listed are left out, and `on_error` is told. With `follow_links` symbolic links
     to folders are gone into, also in circles.

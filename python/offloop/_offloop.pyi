@@ -47,6 +47,7 @@ __all__ = [
     "Fetched",
     "Headers",
     "Job",
+    "Listings",
     "Looks",
     "Meter",
     "Prod",
@@ -436,9 +437,15 @@ class Walk:
     """A tree of folders, in batches."""
 
     def __new__(cls, path: _Path, follow_links: bool) -> Self: ...
-    def next(
-        self, limit: int, skipped: list[Any]
-    ) -> Job[list[tuple[Any, list[Any], list[Any], OSError | None]]]: ...
+    def next(self, limit: int, skipped: list[Any]) -> Job[Listings]: ...
+
+@final
+class Listings:
+    """Folders of a tree, listed, that become Python's one by one."""
+
+    def __len__(self) -> int: ...
+    def take(self) -> tuple[Any, list[Any], list[Any], OSError | None] | None: ...
+    def skip(self, path: _Path) -> None: ...
 
 def read_bytes(path: _Path, /) -> Job[bytes]: ...
 def write_file(path: _Path, data: Buffer, durable: bool) -> Job[int]: ...

@@ -48,8 +48,8 @@ mod _offloop {
     };
     #[pymodule_export]
     use super::files::{
-        PyScan, PyWalk, append_file, copy_file, hash_file, read_bytes, remove_tree, replace_file,
-        write_file, write_now,
+        PyListings, PyScan, PyWalk, append_file, copy_file, hash_file, read_bytes, remove_tree,
+        replace_file, write_file, write_now,
     };
     #[pymodule_export]
     use super::job::{PyJob, sleep};

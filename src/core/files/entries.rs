@@ -3,7 +3,7 @@
 //! On Linux a whole buffer of names comes with each system call, and a signal in its middle costs
 //! nothing; elsewhere std's listing is used.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 
@@ -20,6 +20,24 @@ pub enum Kind {
     Other,
 }
 
+/// An entry as it is handed out.
+pub(super) struct Entry<'a> {
+    pub(super) name: &'a OsStr,
+    pub(super) kind: Kind,
+    folder: &'a system::Folder,
+}
+
+impl Entry<'_> {
+    /// Whether this, a symbolic link, leads to a folder.
+    pub(super) fn leads_to_folder(&self) -> bool {
+        system::leads_to_folder(self.folder, self.name)
+    }
+}
+
+/// Room for what one call to the system brings; kept from folder to folder.
+#[derive(Debug, Default)]
+pub(super) struct Room(Vec<u8>);
+
 /// A listing in progress.
 #[derive(Debug)]
 pub(super) struct Reader(system::Reader);
@@ -34,21 +52,10 @@ impl Reader {
     pub(super) fn read(
         &mut self,
         limit: usize,
-        mut entry: impl FnMut(&OsStr, Kind),
+        room: &mut Room,
+        mut give: impl FnMut(&Entry<'_>),
     ) -> io::Result<bool> {
-        self.0.read(limit, &mut entry)
-    }
-
-    /// Whether `name`, a symbolic link, leads to a folder.
-    pub(super) fn leads_to_folder(&self, name: &OsStr) -> bool {
-        self.0.leads_to_folder(name)
-    }
-
-    /// All entries that are left.
-    pub(super) fn rest(&mut self) -> io::Result<Vec<(OsString, Kind)>> {
-        let mut entries = Vec::new();
-        self.read(usize::MAX, |name, kind| entries.push((name.to_owned(), kind)))?;
-        Ok(entries)
+        self.0.read(limit, &mut room.0, &mut give)
     }
 }
 
@@ -63,13 +70,15 @@ mod system {
     use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, openat, statat};
     use rustix::io::{Errno, retry_on_intr};
 
-    use super::Kind;
+    use super::{Entry, Kind};
 
     /// Room for the names of one call: as much as the C library has.
     const ROOM: usize = 32 * 1024;
 
+    pub(super) type Folder = OwnedFd;
+
     #[derive(Debug)]
-    pub(super) struct Reader(OwnedFd);
+    pub(super) struct Reader(Folder);
 
     impl Reader {
         pub(super) fn open(path: &Path) -> io::Result<Self> {
@@ -80,9 +89,10 @@ mod system {
         pub(super) fn read(
             &mut self,
             limit: usize,
-            give: &mut dyn FnMut(&OsStr, Kind),
+            room: &mut Vec<u8>,
+            give: &mut dyn FnMut(&Entry<'_>),
         ) -> io::Result<bool> {
-            let mut room = Vec::with_capacity(ROOM);
+            room.reserve(ROOM);
             let mut entries = RawDir::new(&self.0, room.spare_capacity_mut());
             let mut given = 0;
             // What is in the room has been read, and is lost if it is not given.
@@ -103,15 +113,16 @@ mod system {
                     kind = FileType::from_raw_mode(known.st_mode);
                 }
                 given += 1;
-                give(OsStr::from_bytes(name.to_bytes()), named(kind));
+                let name = OsStr::from_bytes(name.to_bytes());
+                give(&Entry { name, kind: named(kind), folder: &self.0 });
             }
             Ok(true)
         }
+    }
 
-        pub(super) fn leads_to_folder(&self, name: &OsStr) -> bool {
-            statat(&self.0, name, AtFlags::empty())
-                .is_ok_and(|known| FileType::from_raw_mode(known.st_mode) == FileType::Directory)
-        }
+    pub(super) fn leads_to_folder(folder: &Folder, name: &OsStr) -> bool {
+        statat(folder, name, AtFlags::empty())
+            .is_ok_and(|known| FileType::from_raw_mode(known.st_mode) == FileType::Directory)
     }
 
     fn named(kind: FileType) -> Kind {
@@ -132,10 +143,12 @@ mod system {
     use std::io;
     use std::path::{Path, PathBuf};
 
-    use super::Kind;
+    use super::{Entry, Kind};
+
+    pub(super) type Folder = PathBuf;
 
     #[derive(Debug)]
-    pub(super) struct Reader(ReadDir, PathBuf);
+    pub(super) struct Reader(ReadDir, Folder);
 
     impl Reader {
         pub(super) fn open(path: &Path) -> io::Result<Self> {
@@ -145,7 +158,8 @@ mod system {
         pub(super) fn read(
             &mut self,
             limit: usize,
-            give: &mut dyn FnMut(&OsStr, Kind),
+            _room: &mut Vec<u8>,
+            give: &mut dyn FnMut(&Entry<'_>),
         ) -> io::Result<bool> {
             for _ in 0..limit {
                 let Some(entry) = self.0.next() else { return Ok(false) };
@@ -156,13 +170,13 @@ mod system {
                     Ok(kind) if kind.is_symlink() => Kind::Link,
                     Ok(_) | Err(_) => Kind::Other,
                 };
-                give(&entry.file_name(), kind);
+                give(&Entry { name: &entry.file_name(), kind, folder: &self.1 });
             }
             Ok(true)
         }
+    }
 
-        pub(super) fn leads_to_folder(&self, name: &OsStr) -> bool {
-            self.1.join(name).is_dir()
-        }
+    pub(super) fn leads_to_folder(folder: &Folder, name: &OsStr) -> bool {
+        folder.join(name).is_dir()
     }
 }

@@ -5,7 +5,7 @@
 //! * [`halt`]: what a cancel does to an operation that is under way.
 //! * [`failure`]: the system's refusals, with the path they are about.
 //! * [`cached`]: what the loop's thread may read by itself, without waiting.
-//! * `entries`: how the system lists a folder.
+//! * `entries`: how the system lists a folder; `names` keeps what it lists.
 //! * [`read`], [`write`], [`atomic`], [`copy`], [`tree`], [`walk`], [`hash`]: one operation each.
 //!
 //! All of it is blocking code over `std::fs`, run by the lane's threads and, but for
@@ -19,6 +19,7 @@ pub mod failure;
 pub mod halt;
 pub mod hash;
 pub mod lane;
+mod names;
 pub mod read;
 pub mod tree;
 pub mod walk;

@@ -9,9 +9,10 @@ use offloop_core::files::read::{Filled, Large};
 use offloop_core::files::walk::{Kind, Listing};
 use offloop_core::files::{Failure, Halt};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyString};
 
 use super::given::{Data, Given};
+use super::listing::PyListings;
 use super::work;
 use crate::bytes::{Blank, joined};
 use crate::event_loop::{Bridge, Parcel};
@@ -111,21 +112,7 @@ impl Finding {
                 let entries = entries.collect::<PyResult<Vec<_>>>()?;
                 entries.into_pyobject(py)?.into_any().unbind()
             }
-            Found::Listings(listings) => {
-                let listings = listings.into_iter().map(|listing| show(py, &given, listing));
-                let listings = listings.collect::<PyResult<Vec<_>>>()?;
-                listings.into_pyobject(py)?.into_any().unbind()
-            }
+            Found::Listings(listings) => Py::new(py, PyListings::new(given, listings))?.into_any(),
         })
     }
-}
-
-/// `(path, folders, files, error)`.
-fn show<'py>(py: Python<'py>, given: &Given, listing: Listing) -> PyResult<Bound<'py, PyTuple>> {
-    let Listing { path, folders, files, failure } = listing;
-    let names = |names: Vec<OsString>| {
-        names.iter().map(|name| given.show(py, name.as_ref())).collect::<PyResult<Vec<_>>>()
-    };
-    let error = failure.map(|failure| given.exception(py, failure).into_value(py));
-    (given.show(py, &path)?, names(folders)?, names(files)?, error).into_pyobject(py)
 }

@@ -34,12 +34,12 @@ impl Given {
 
     /// A path as Python shows it.
     pub(crate) fn show<'py>(&self, py: Python<'py>, path: &Path) -> PyResult<Bound<'py, PyAny>> {
-        static ENCODE: Imported = Imported::new("os", "fsencode");
-        let text = path.as_os_str().into_pyobject(py)?.into_any();
-        if !self.bytes {
-            return Ok(text);
+        if self.bytes {
+            // What `os.fsencode` makes of it: the system's bytes, or on Windows UTF-8 with lone
+            // surrogates.
+            return Ok(PyBytes::new(py, path.as_os_str().as_encoded_bytes()).into_any());
         }
-        ENCODE.load(py)?.call1((text,))
+        Ok(path.as_os_str().into_pyobject(py)?.into_any())
     }
 
     /// What the builtins would have raised.

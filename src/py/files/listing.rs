@@ -1,14 +1,19 @@
-//! Folders in batches: each `next` is a Job that gives a list, an empty one at the end.
+//! Folders in batches: each `next` is a Job that gives a batch, an empty one at the end.
+//!
+//! A batch of a walk stays Rust's, and becomes Python's folder by folder as they are taken: a
+//! thread lists what follows meanwhile, and what is skipped is never made.
 //!
 //! What is listed lies in a lock that the thread at work holds; the loop's thread never waits for
 //! it, because one batch is asked for after the other.
 
+use std::collections::VecDeque;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use offloop_core::files::walk::{Scan, Walk};
+use offloop_core::files::walk::{Listing, Names, Scan, Walk};
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyList, PyTuple};
 
 use super::finding::Found;
 use super::given::Given;
@@ -55,8 +60,8 @@ impl PyWalk {
         Self { given: path, walk }
     }
 
-    /// The next `(path, folders, files, error)`, with about `limit` names together, but without
-    /// what lies below the paths `skipped`.
+    /// The next folders, with about `limit` names together, but without what lies below the paths
+    /// `skipped`.
     fn next(&self, py: Python<'_>, limit: usize, skipped: &Bound<'_, PyList>) -> PyResult<PyJob> {
         let walk = Arc::clone(&self.walk);
         let path = |item: Bound<'_, PyAny>| Ok(item.extract::<Given>()?.path().to_owned());
@@ -68,5 +73,60 @@ impl PyWalk {
             }
             walk.next_batch(limit, halt).map(Found::Listings)
         })
+    }
+}
+
+/// Folders of a tree, listed.
+#[pyclass(name = "Listings", module = "offloop._offloop", frozen)]
+pub(crate) struct PyListings {
+    given: Given,
+    /// The loop's thread alone touches them; no Python runs while the lock is held.
+    listings: Mutex<VecDeque<Listing>>,
+}
+
+impl PyListings {
+    pub(super) fn new(given: Given, listings: Vec<Listing>) -> Self {
+        Self { given, listings: Mutex::new(listings.into()) }
+    }
+}
+
+#[pymethods]
+impl PyListings {
+    /// How many folders are left.
+    fn __len__(&self) -> usize {
+        lock(&self.listings).len()
+    }
+
+    /// The next `(path, folders, files, error)`, which is no longer in it; `None` without one.
+    fn take<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        let next = lock(&self.listings).pop_front();
+        next.map(|listing| show(py, &self.given, listing)).transpose()
+    }
+
+    /// Leaves out `path` and all that is below it.
+    #[expect(clippy::needless_pass_by_value, reason = "pyo3 extracts values")]
+    fn skip(&self, path: Given) {
+        lock(&self.listings).retain(|listing| !listing.path.starts_with(path.path()));
+    }
+}
+
+/// `(path, folders, files, error)`.
+fn show<'py>(py: Python<'py>, given: &Given, listing: Listing) -> PyResult<Bound<'py, PyTuple>> {
+    let Listing { path, folders, files, failure } = listing;
+    let names = |names: &Names| PyList::new(py, names.iter().map(|name| Shown(given, name)));
+    let error = failure.map(|failure| given.exception(py, failure).into_value(py));
+    (given.show(py, &path)?, names(&folders)?, names(&files)?, error).into_pyobject(py)
+}
+
+/// A name that becomes Python's when its place in the list is ready.
+struct Shown<'a>(&'a Given, &'a OsStr);
+
+impl<'py> IntoPyObject<'py> for Shown<'_> {
+    type Target = PyAny;
+    type Output = Bound<'py, PyAny>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        self.0.show(py, self.1.as_ref())
     }
 }

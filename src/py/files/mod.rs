@@ -13,7 +13,7 @@ mod whole;
 mod work;
 
 pub(crate) use finding::Finding;
-pub(crate) use listing::{PyScan, PyWalk};
+pub(crate) use listing::{PyListings, PyScan, PyWalk};
 pub(crate) use whole::{
     append_file, copy_file, hash_file, read_bytes, remove_tree, replace_file, write_file, write_now,
 };
