@@ -90,7 +90,7 @@ class HealthStats:
     """In which the whole process did not run, and nobody is to blame."""
     questions: int
     """How often a loop at work was asked whether it comes round: that wakes it once. An idle one
-    is not asked."""
+    is not asked, and one that is seen to come round ten times a second."""
     lag: Histogram
     """How long the answers took."""
     longest_lag: float

@@ -1,7 +1,8 @@
 //! A question to an event loop, "do you still come round?", and its answer.
 //!
 //! The watcher's thread asks and rings the loop's doorbell; the loop's thread answers when its
-//! drain begins. Asking is one store, answering two, and a loop that is not asked loads once.
+//! drain begins. Asking is one store, answering two. A loop that is not asked counts its drains:
+//! one that comes round by itself need not be asked, and woken, for each look at it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,6 +16,9 @@ pub struct Beat {
     asked: AtomicU64,
     /// When the last question was answered. Written by the loop's thread alone.
     answered: AtomicU64,
+    /// Drains that answered nothing. Written by the loop's thread alone, and read by the watcher
+    /// for whether it has changed: Relaxed.
+    turns: AtomicU64,
 }
 
 impl Beat {
@@ -23,7 +27,15 @@ impl Beat {
         if self.asked.load(Ordering::Relaxed) != 0 {
             self.answered.store(now(), Ordering::Relaxed);
             self.asked.store(0, Ordering::Release);
+        } else {
+            let turns = self.turns.load(Ordering::Relaxed);
+            self.turns.store(turns.wrapping_add(1), Ordering::Relaxed);
         }
+    }
+
+    /// How often the loop has come round without being asked.
+    pub(super) fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
     }
 
     pub(super) fn ask(&self, at: u64) {
@@ -56,5 +68,15 @@ mod tests {
         beat.answer();
         assert!(!beat.is_open());
         assert!(beat.answered() >= asked);
+    }
+
+    #[test]
+    fn an_answer_is_no_turn_of_the_loops_own() {
+        let beat = Beat::default();
+        beat.ask(now());
+        beat.answer();
+        assert_eq!(beat.turns(), 0);
+        beat.answer();
+        assert_eq!(beat.turns(), 1);
     }
 }

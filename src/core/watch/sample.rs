@@ -19,6 +19,11 @@ use super::watcher::{Asked, Shared, Target};
 /// Between two looks at a thread that is at work, and at one that is idle: short enough to find
 /// a stall within 20 ms of the threshold, long enough to cost a thousandth of a processor.
 const STEP: u64 = 10_000_000;
+/// Between two looks at a loop that comes round by itself. Such a loop may block right after a look
+/// and be found at it two looks later, which is to be within 20 ms, too.
+const TURNING_STEP: u64 = 8_000_000;
+/// Between two questions to such a loop: they tell how late it comes.
+const SPACING: u64 = 100_000_000;
 /// Stacks taken of one stall, beyond which only its end is waited for.
 const DUMPS: u32 = 24;
 /// The longest step in a stall that goes on and on.
@@ -36,6 +41,9 @@ pub(super) struct Watched {
     open: Option<Open>,
     /// When the last step was, for the timeline.
     last: u64,
+    /// When the last question was asked, and the loop's own turns until the last look.
+    asked: u64,
+    turns: u64,
 }
 
 /// What was known when the open question was asked.
@@ -67,7 +75,7 @@ impl Watched {
     pub(super) fn new(target: Target, at: u64) -> Self {
         let thread = Thread::open(target.thread);
         let visible = target.sampled && thread.is_visible();
-        Self { target, thread, visible, question: None, open: None, last: at }
+        Self { target, thread, visible, question: None, open: None, last: at, asked: 0, turns: 0 }
     }
 
     pub(super) fn key(&self) -> u64 {
@@ -102,6 +110,11 @@ impl Watched {
             self.finish(shared, pulse, answered);
         }
         if self.question.is_none() {
+            let turns = self.target.beat.turns();
+            let comes_round = std::mem::replace(&mut self.turns, turns) != turns;
+            if self.visible && comes_round && at.saturating_sub(self.asked) < SPACING {
+                return at + TURNING_STEP;
+            }
             return self.ask(shared, pulse, at);
         }
         let lag = self.lag(pulse, at);
@@ -142,6 +155,7 @@ impl Watched {
             garbage: garbage::total(at),
             paused: pulse.paused(),
         });
+        self.asked = at;
         self.target.beat.ask(at);
         (self.target.ring)();
         shared.report().totals.questions += 1;
