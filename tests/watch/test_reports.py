@@ -6,6 +6,8 @@ import asyncio
 import html.parser
 import json
 import re
+import subprocess
+import sys
 import time
 import tracemalloc
 from pathlib import Path
@@ -215,25 +217,73 @@ def test_sarif_has_what_its_standard_requires(health, tmp_path, monkeypatch):
     assert all(len(mark) == 32 for mark in result["partialFingerprints"].values())
 
 
+FIELDS = {
+    # Phases that are written, and what "Trace Event Format" wants of them beside ph, ts, pid, tid.
+    "M": {"name", "args"},
+    "C": {"name", "args"},
+    "X": {"name", "cat", "dur"},
+    "b": {"name", "cat", "id", "args"},
+    "e": {"name", "cat", "id"},
+}
+
+
+def nested(slices):
+    """Whether no slice of one thread begins in another and ends after it."""
+    open_until = []
+    for began, duration in sorted(slices, key=lambda it: (it[0], -it[1])):
+        while open_until and open_until[-1] <= began:
+            open_until.pop()
+        if open_until and began + duration > open_until[-1]:
+            return False
+        open_until.append(began + duration)
+    return True
+
+
 def test_the_trace_has_the_events_that_perfetto_reads(health, tmp_path):
     trace = json.loads(health.report(tmp_path / "loop.json").read_text())
+    assert trace["displayTimeUnit"] == "ms"
     events = trace["traceEvents"]
     for event in events:
-        assert event["ph"] in "MCXbe"
-        assert isinstance(event["pid"], int)
-        assert "name" in event
-        if event["ph"] != "M":
-            assert event["ts"] >= 0
-        if event["ph"] == "X":
-            assert event["dur"] >= 0
+        wanted = FIELDS[event["ph"]] | {"ph", "ts", "pid", "tid"}
+        assert wanted <= event.keys(), event
+        assert isinstance(event["name"], str)
+        assert {type(event["pid"]), type(event["tid"])} == {int}
+        assert type(event["ts"]) in {int, float}
+        assert event["ts"] >= 0
+        assert event.get("dur", 0) >= 0
+    assert {event["ph"] for event in events} == FIELDS.keys()
+    for event in events:
+        if event["ph"] == "C":
+            assert event["args"]
+            assert all(type(value) in {int, float} for value in event["args"].values())
     stalls = [event for event in events if event.get("cat", "").startswith("stall")]
     assert [event["name"] for event in stalls] == ["time.sleep(0.25)  # blocks"] * 2
-    opened = {event["id"] for event in events if event["ph"] == "b"}
-    closed = {event["id"] for event in events if event["ph"] == "e"}
-    assert opened == closed
-    assert len(opened) == 7
+    threads = {event["tid"] for event in events if event["name"] == "thread_name"}
+    assert {event["tid"] for event in events if event["ph"] in "Xbe"} <= threads | {0}
+    for thread in threads:
+        slices = [it for it in events if it["ph"] == "X" and it["tid"] == thread]
+        assert nested([(it["ts"], it["dur"]) for it in slices])
     names = {event["args"]["name"] for event in events if event["name"] == "thread_name"}
     assert {"files", "io", f"db{HOSTILE}"} <= names
+
+
+def test_each_job_of_the_trace_begins_once_and_ends_once(health, tmp_path):
+    """An asynchronous event is known by its category, id and name; the end follows the begin."""
+    events = json.loads(health.report(tmp_path / "loop.json").read_text())["traceEvents"]
+    begun, over = {}, set()
+    for event in events:
+        if event["ph"] in "be":
+            known = (event["cat"], event["id"], event["name"], event["pid"], event["tid"])
+            if event["ph"] == "b":
+                assert known not in begun
+                begun[known] = event["ts"]
+            else:
+                assert known not in over
+                assert event["ts"] >= begun[known]
+                over.add(known)
+    assert len(begun) == 7
+    assert over == begun.keys()
+    assert len({known[1] for known in begun}) == 7
 
 
 def test_a_report_can_be_written_while_the_watch_goes_on(run, tmp_path):
@@ -305,6 +355,39 @@ def test_the_stalls_of_a_day_stay_small():
     assert grown < 16 * 2**20, grown
     assert keeper.open == {}
     assert keeper.told == set()
+
+
+@pytest.mark.once
+@pytest.mark.skipif(sys.platform != "linux", reason="resident memory is read from /proc")
+def test_all_that_a_day_fills_takes_16_mib_at_most(tmp_path):
+    """Stalls, looks, Jobs, lanes and loops together, in a process of its own."""
+    worker = Path(__file__).with_name("memory_worker.py")
+    command = [sys.executable, str(worker), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr
+    took = json.loads(done.stdout)
+    assert (took["lanes"], took["loops"]) == (64, 32)
+    assert took["jobs"] > 10_000
+    assert took["stalls"] > 1
+    assert took["looks"] >= 1
+    assert took["kept_bytes"] > took["bound"] / 2, "full"
+    assert took["resident"] + took["timelines"] <= 16 * 2**20, took
+
+
+def test_looks_give_way_by_number_and_by_weight():
+    shelf = helper.Shelf()
+    for number in range(200):
+        shelf.put(number, "look", 1)
+    assert len(shelf) == helper.LOOKS
+    assert 199 in shelf
+    for number in range(200, 203):
+        shelf.put(number, "look", helper.LOOK_BYTES)
+    assert (len(shelf), shelf.get(202), shelf.get(201)) == (1, "look", None)
+    assert shelf.pop(202) == "look"
+    shelf.put(1, "one", helper.LOOK_BYTES)
+    shelf.put(1, "other", 1)
+    shelf.put(2, "two", 1)
+    assert (shelf.get(1), shelf.get(2)) == ("other", "two")
 
 
 def test_a_stall_that_ends_forgets_the_stacks_of_other_threads():

@@ -129,7 +129,7 @@ def _process(found: Findings) -> Iterator[dict[str, Any]]:
 
 
 def _named(kind: str, thread: int, name: str) -> dict[str, Any]:
-    return {"ph": "M", "name": kind, "pid": 1, "tid": thread, "args": {"name": name}}
+    return {"ph": "M", "name": kind, "pid": 1, "tid": thread, "ts": 0, "args": {"name": name}}
 
 
 def _loops(found: Findings) -> Iterator[dict[str, Any]]:
@@ -143,6 +143,7 @@ def _loops(found: Findings) -> Iterator[dict[str, Any]]:
                 "ph": "C",
                 "name": f"busy % of {name} {key}",
                 "pid": 1,
+                "tid": 0,
                 "ts": at,
                 "args": {"%": share},
             }
@@ -179,6 +180,7 @@ def _jobs(report: WatchReport) -> Iterator[dict[str, Any]]:
                 "ph": "C",
                 "name": f"{name} under way",
                 "pid": 1,
+                "tid": 0,
                 "ts": (began + index * width) / 1e3,
                 "args": {"jobs": round(spent / width, 3)},
             }

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from offloop._watch import look, mend
 from offloop._watch.stall import Stall
@@ -30,9 +30,48 @@ BYTES = 4 * 2**20
 QUIET = 10.0
 """Seconds in which one line is warned of once."""
 LOOKS = 64
-"""Looks whose stall has not been told yet."""
+"""Looks whose stall has not been told yet: it may never be, when it was a short one."""
+LOOK_BYTES = 2**20
+"""Memory that they may take: a look among a hundred threads has half of it."""
 
 logger = logging.getLogger("offloop.watch")
+
+T = TypeVar("T")
+
+
+class Shelf(Generic[T]):
+    """What is kept by the number of its stall; the oldest give way, the newest stays."""
+
+    __slots__ = ("_kept", "_weight")
+
+    def __init__(self) -> None:
+        self._kept: dict[int, tuple[T, int]] = {}
+        self._weight = 0
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._kept
+
+    def put(self, number: int, thing: T, weight: int) -> None:
+        """Keep `thing`, which takes about `weight` bytes."""
+        self.pop(number)
+        self._kept[number] = thing, weight
+        self._weight += weight
+        while len(self._kept) > LOOKS or (self._weight > LOOK_BYTES and len(self._kept) > 1):
+            self.pop(next(iter(self._kept)))
+
+    def get(self, number: int) -> T | None:
+        """Give what is kept, if it still is."""
+        thing, _ = self._kept.get(number, (None, 0))
+        return thing
+
+    def pop(self, number: int) -> T | None:
+        """Give it, and keep it no longer."""
+        thing, weight = self._kept.pop(number, (None, 0))
+        self._weight -= weight
+        return thing
 
 
 @dataclass(slots=True)
@@ -50,8 +89,8 @@ class Helper:
     weight: int = 0
     """What the stalls that are over weigh together."""
     stalls: deque[Stall] = field(default_factory=deque)
-    looks: dict[int, Seen] = field(default_factory=dict)
-    late: dict[int, dict[int, Other]] = field(default_factory=dict)
+    looks: Shelf[Seen] = field(default_factory=Shelf)
+    late: Shelf[dict[int, Other]] = field(default_factory=Shelf)
     """Threads as they were when their stall was just over: what held the GIL all the while."""
     open: dict[int, Stall] = field(default_factory=dict)
     warned: dict[tuple[str | None, int | None], tuple[float, int]] = field(default_factory=dict)
@@ -94,12 +133,9 @@ class Helper:
             return
         still = self.watcher.add_look(key, number, seen.identity, seen.ready, seen.stack)
         if still and number not in self.looks:
-            self.looks[number] = seen
+            self.looks.put(number, seen, seen.weigh())
         if not still:
-            self.late[number] = seen.threads
-        for kept in (self.looks, self.late):
-            while len(kept) > LOOKS:
-                kept.pop(next(iter(kept)))
+            self.late.put(number, seen.threads, seen.weigh())
 
     def _detected(self, record: _offloop.StallRecord) -> None:
         attached = self.loops.attached.get(record.key)
@@ -122,8 +158,8 @@ class Helper:
             return
         told = stall.ended or record.number in self.told
         before = stall._weigh()
-        late = self.late.pop(record.number, {})
-        stall._update(record, self.looks.pop(record.number, None))
+        late = self.late.pop(record.number) or {}
+        stall._update(record, self.looks.pop(record.number))
         if record.culprit is not None:
             stall._blame(late.get(record.culprit) or look.named(record.culprit))
         stall.mend = mend.of(stall)
