@@ -59,10 +59,10 @@ def lazy_main(worker: Any, name: str | None, path: str | None) -> Any:
             try:
                 _import_main(worker, name, path)
             except BaseException as error:  # noqa: BLE001 - also sys.exit() at its end
-                failure = worker.MainFailedError(
-                    f"the main module failed in the worker: {error!r:.500}"
-                )
-                failure.__cause__ = error
+                text = f"the main module failed in the worker: {error!r:.500}"
+                failed: ImportError = worker.MainFailedError(text)
+                failed.__cause__ = error
+                failure = failed
         if failure is not None:
             raise failure
         return getattr(sys.modules["__mp_main__"], attribute)
