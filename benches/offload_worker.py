@@ -2,8 +2,9 @@
 
 usage: offload_worker.py API CORE|- REPETITIONS
 
-API is offloop, to_thread, executor or anyio. With a core the loop and all worker threads share
-it; with - the system places them. Prints one JSON object with ``case.figure`` medians.
+API is offloop, to_thread, executor or anyio; future and hop are no APIs, but what they stand on.
+With a core the loop and all worker threads share it; with - the system places them. Prints one
+JSON object with ``case.figure`` medians.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import queue
 import statistics
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 
 import measure
@@ -50,11 +53,45 @@ def anyio_call() -> Call:
     return lambda: to_thread.run_sync(trivial)
 
 
+def bare_future() -> Call:
+    """No thread at all: the loop itself sets the result. What a gather costs whoever is asked."""
+    loop = asyncio.get_running_loop()
+
+    def call() -> asyncio.Future[int]:
+        future: asyncio.Future[int] = loop.create_future()
+        loop.call_soon(future.set_result, 1)
+        return future
+
+    return call
+
+
+def bare_hop() -> Call:
+    """One thread and a queue of the standard library: the way there and back, and nothing else."""
+    loop = asyncio.get_running_loop()
+    calls: queue.SimpleQueue[asyncio.Future[int]] = queue.SimpleQueue()
+
+    def work() -> None:
+        while True:
+            future = calls.get()
+            loop.call_soon_threadsafe(future.set_result, trivial())
+
+    threading.Thread(target=work, daemon=True).start()
+
+    def call() -> asyncio.Future[int]:
+        future: asyncio.Future[int] = loop.create_future()
+        calls.put(future)
+        return future
+
+    return call
+
+
 APIS = {
     "offloop": offloop_call,
     "to_thread": to_thread_call,
     "executor": executor_call,
     "anyio": anyio_call,
+    "future": bare_future,
+    "hop": bare_hop,
 }
 
 

@@ -25,6 +25,8 @@ NAMES = {
     "to_thread": "asyncio.to_thread",
     "executor": "run_in_executor",
     "anyio": "anyio.to_thread",
+    "future": "bare future, no thread",
+    "hop": "bare queue and thread",
 }
 CASES = {"gathered": "gather of 1,000", "sequential": "one after another"}
 
