@@ -99,6 +99,35 @@ def test_many_slow_readers_share_one_buffer(counting: Server) -> None:
     asyncio.run(main())
 
 
+def test_a_body_that_comes_faster_than_it_is_used_leaves_the_loop_to_others(
+    counting: Server,
+) -> None:
+    async def main() -> None:
+        since_turn = worst = 0
+
+        async def others() -> None:
+            nonlocal since_turn
+            while True:
+                since_turn = 0
+                await asyncio.sleep(0)
+
+        async with (
+            offloop.Client() as client,
+            client.stream("GET", f"{counting.url}/flood/fast") as response,
+        ):
+            beating = asyncio.create_task(others())
+            parts = response.aiter_bytes()
+            for _ in range(150):
+                await anext(parts)
+                time.sleep(0.004)  # work on it, in which the next one comes
+                since_turn += 1
+                worst = max(worst, since_turn)
+            beating.cancel()
+        assert worst <= 3, f"{worst} pieces in a row"
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("size", [1, 1000, 1024, 65_536, 1_000_000])
 def test_chunks_have_the_size_that_was_asked_for(counting: Server, size: int) -> None:
     async def main() -> None:
