@@ -188,6 +188,7 @@ def test_a_cancelled_write_is_over_when_the_await_is(run, tmp_path):
     run(main())
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("mode", ["r", "rb"])
 def test_what_a_cancelled_read_has_read_is_there_for_the_next(run, tmp_path, mode):
     (tmp_path / "file").write_bytes(numbered(20_000))
@@ -291,6 +292,7 @@ def test_an_executor_is_used_where_it_is_given(run, tmp_path):
     assert names == {"mine_0"}
 
 
+@pytest.mark.once
 def test_calls_of_several_tasks_come_one_after_the_other(run, tmp_path):
     async def main():
         async with offloop.open(tmp_path / "file", "w") as file:
