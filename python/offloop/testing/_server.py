@@ -9,6 +9,7 @@ time.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
@@ -80,7 +81,10 @@ class LoopbackServer:
         except (ConnectionError, EOFError):
             pass  # The client left; handlers that care were told by `Exchange.over`.
         finally:
-            writer.transport.abort()
+            # A transport whose last bytes went out after its close has no loop any more, and no
+            # connection; asyncio's abort does not look.
+            with contextlib.suppress(AttributeError):
+                writer.transport.abort()
 
     async def _converse(self, reader: WatchedReader, writer: asyncio.StreamWriter) -> None:
         keep = True
