@@ -94,6 +94,13 @@ def nothing_left_over() -> Iterator[None]:
     gc.collect()
 
 
+@pytest.fixture(scope="module")
+def told() -> Iterator[Server]:
+    """A server that answers what it is told, and tells what it got."""
+    with serve("told") as running:
+        yield running
+
+
 @pytest.fixture(params=["asyncio", "uvloop"])
 def kind(request: pytest.FixtureRequest) -> str:
     """Which kind of event loop a script uses, by name."""

@@ -24,12 +24,6 @@ LIBRARIES = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "h
 
 
 @pytest.fixture(scope="module")
-def told() -> Iterator[Server]:
-    with serve("told") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def counting() -> Iterator[Server]:
     with serve("counting") as running:
         yield running

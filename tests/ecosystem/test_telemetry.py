@@ -19,13 +19,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 import offloop
 from offloop import telemetry
-from servers import Server, serve
-
-
-@pytest.fixture(scope="module")
-def told() -> Iterator[Server]:
-    with serve("told") as running:
-        yield running
+from servers import Server
 
 
 class Collected:

@@ -27,12 +27,6 @@ ANN = ("ann", "open:sesame")
 
 
 @pytest.fixture(scope="module")
-def told() -> Iterator[Server]:
-    with serve("told") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def foreign() -> Iterator[Server]:
     with serve("told") as running:
         yield running

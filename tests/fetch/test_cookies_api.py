@@ -39,12 +39,6 @@ RESOLVE = dict.fromkeys(HOSTS, "127.0.0.1")
 
 
 @pytest.fixture(scope="module")
-def told() -> Iterator[Server]:
-    with serve("told") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cookies")
     authority = trustme.CA()

@@ -30,12 +30,6 @@ HERE = "127.0.0.0/8"
 
 
 @pytest.fixture(scope="module")
-def told() -> Iterator[Server]:
-    with serve("told") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def counting() -> Iterator[Server]:
     """Listens on every address of 127.0.0.0/8."""
     with serve("counting") as running:

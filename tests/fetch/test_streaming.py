@@ -76,7 +76,7 @@ def test_a_slow_reader_holds_up_the_server_and_keeps_memory_flat(counting: Serve
                 assert len(await anext(parts)) == 1024
                 await asyncio.sleep(0.01)
                 most = max(most, resident())
-            assert most - base <= 2 << 20
+            assert most - base <= 8 << 20  # without the limit it is more than a hundred
             assert report(counting)["sent"]["slow"] < KERNEL
             assert response.num_bytes_downloaded < 8 << 20
 
