@@ -23,7 +23,7 @@ import offloop
 from servers import Server, serve
 
 # What kernels may buffer between two ends of a loopback connection, by their own defaults.
-KERNEL = 12 << 20
+KERNEL = 24 << 20
 SLOW = 2.0
 
 
