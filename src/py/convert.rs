@@ -4,6 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDelta, PyDeltaAccess, PyFloat, PyInt};
@@ -30,10 +31,37 @@ impl Imported {
     }
 }
 
-/// `contextvars.copy_context()`.
-pub(crate) fn copy_context(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    static COPY: Imported = Imported::new("contextvars", "copy_context");
-    COPY.load(py)?.call0()
+/// The context variables that a call is to see: a copy of those where it was made.
+///
+/// Where there are none, nothing is kept, and an empty context is made when it is wanted: the
+/// garbage collector looks at whatever waits, again and again (measured, decision 48).
+pub(crate) struct Variables(Option<Py<PyAny>>);
+
+impl Variables {
+    /// `contextvars.copy_context()`.
+    pub(crate) fn copy(py: Python<'_>) -> PyResult<Self> {
+        static COPY: Imported = Imported::new("contextvars", "copy_context");
+        let copy = COPY.load(py)?.call0()?;
+        Ok(Self(if copy.len()? == 0 { None } else { Some(copy.unbind()) }))
+    }
+
+    /// Those of `context`, which is no copy.
+    pub(crate) fn of(context: Py<PyAny>) -> Self {
+        Self(Some(context))
+    }
+
+    /// The context to run in, once.
+    pub(crate) fn into_context(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        static EMPTY: Imported = Imported::new("contextvars", "Context");
+        match self.0 {
+            Some(context) => Ok(context),
+            None => EMPTY.load(py)?.call0().map(Bound::unbind),
+        }
+    }
+
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.0.as_ref().map_or(Ok(()), |context| visit.call(context))
+    }
 }
 
 /// A duration given as `float` or `int` seconds, as `timedelta`, or as `None`: no limit.

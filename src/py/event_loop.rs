@@ -18,7 +18,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 use slab::Slab;
 
-use crate::convert::{Imported, lock};
+use crate::convert::{Imported, Variables, lock};
 use crate::doorbell::LoopBell;
 use crate::fetch::rooms::Rooms;
 use crate::files::Spare;
@@ -78,9 +78,9 @@ pub(crate) struct Bridge {
     pub(crate) ready: Mutex<VecDeque<Call>>,
 }
 
-/// A callback that is due: the context it runs in, itself, and the Job it is about.
+/// A callback that is due: the variables it sees, itself, and the Job it is about.
 pub(crate) struct Call {
-    pub(crate) context: Py<PyAny>,
+    pub(crate) variables: Variables,
     pub(crate) callback: Py<PyAny>,
     pub(crate) job: Py<PyJob>,
 }
@@ -249,7 +249,7 @@ impl Bridge {
 pub(crate) fn call_soon(event_loop: &Bound<'_, PyAny>, call: Call) -> PyResult<()> {
     let py = event_loop.py();
     let keywords = pyo3::types::PyDict::new(py);
-    keywords.set_item(intern!(py, "context"), call.context)?;
+    keywords.set_item(intern!(py, "context"), call.variables.into_context(py)?)?;
     let arguments = (call.callback, call.job);
     event_loop.call_method(intern!(py, "call_soon"), arguments, Some(&keywords)).map(drop)
 }

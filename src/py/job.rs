@@ -17,7 +17,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use crate::convert::{Imported, copy_context, lock};
+use crate::convert::{Imported, Variables, lock};
 use crate::event_loop;
 use crate::label::Label;
 use crate::outcome::Outcome;
@@ -194,11 +194,11 @@ impl PyJob {
         let (py, this) = (slf.py(), slf.get());
         Self::ensure_started(slf)?;
         this.catch_up(py);
-        let context = match context {
-            Some(context) => context,
-            None => copy_context(py)?.unbind(),
+        let variables = match context {
+            Some(context) => Variables::of(context),
+            None => Variables::copy(py)?,
         };
-        let due = Callback { callback, context };
+        let due = Callback { callback, variables };
         let mut state = lock(&this.state);
         let landed = match &state.phase {
             Phase::Pending(pending) => {
@@ -261,8 +261,8 @@ impl PyJob {
     /// Has `callback(job)` called before everybody else's, without starting the Job; it may
     /// put an error in the place of the result.
     fn _before_others(&self, py: Python<'_>, callback: Py<PyAny>) -> PyResult<()> {
-        let context = copy_context(py)?.unbind();
-        lock(&self.state).first.insert(0, Callback { callback, context });
+        let variables = Variables::copy(py)?;
+        lock(&self.state).first.insert(0, Callback { callback, variables });
         Ok(())
     }
 
@@ -390,7 +390,7 @@ impl PyJob {
         }
         for due in state.first.iter().chain(&state.callbacks) {
             visit.call(&due.callback)?;
-            visit.call(&due.context)?;
+            due.variables.traverse(&visit)?;
         }
         if let Some(feeder) = &state.feeder {
             visit.call(feeder)?;

@@ -157,8 +157,7 @@ fn running_calls_of(py: Python<'_>, pool: &PoolState) -> Vec<Stuck> {
     let running = desks.iter().filter_map(|desk| Some((desk.name(), desk.running(py)?)));
     let running: Vec<_> = running.collect();
     let named = running.into_iter().map(|(worker, running)| {
-        let function = running.call.bind(py).get_item(0);
-        let name = function.map_or_else(|_| "call".to_owned(), |it| qualified_name(&it));
+        let name = qualified_name(running.function.bind(py));
         (name, format!("offloop-{worker}"), running.ran.as_secs_f64(), running.abandoned)
     });
     named.collect()

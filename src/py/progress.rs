@@ -15,7 +15,7 @@ use pyo3::exceptions::{PyBaseException, PyRuntimeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use crate::convert::{Imported, lock};
+use crate::convert::{Imported, Variables, lock};
 use crate::errors;
 use crate::event_loop::{self, Bridge, Call, JobTicket, Parcel};
 use crate::farewell;
@@ -196,15 +196,15 @@ pub(crate) enum Work {
     File(FileWork),
 }
 
-/// A callback and the context it is to run in.
+/// A callback and the variables it is to see.
 pub(crate) struct Callback {
     pub(crate) callback: Py<PyAny>,
-    pub(crate) context: Py<PyAny>,
+    pub(crate) variables: Variables,
 }
 
 impl Callback {
     pub(crate) fn call(self, job: Py<PyJob>) -> Call {
-        Call { context: self.context, callback: self.callback, job }
+        Call { variables: self.variables, callback: self.callback, job }
     }
 }
 

@@ -66,7 +66,8 @@ impl PyReady {
         }
         while let Some(call) = self.bridge.next_call(py) {
             if !debug {
-                return (call.context, call.callback, call.job).into_pyobject(py).map(Some);
+                let context = call.variables.into_context(py)?;
+                return (context, call.callback, call.job).into_pyobject(py).map(Some);
             }
             // asyncio names slow callbacks itself, if it is the one who calls them.
             if let Some(event_loop) = self.bridge.event_loop(py) {

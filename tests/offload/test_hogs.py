@@ -8,6 +8,7 @@ import hashlib
 import logging
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from typing import Any
@@ -41,8 +42,10 @@ def strict(seconds: float) -> None:
     burn(seconds)
 
 
-def asked_for(seconds: float) -> None:
-    burn(seconds)
+def burn_until(seen: threading.Event) -> None:
+    """Compute in Python until the loop has seen it, however late the loop gets to it."""
+    while not seen.is_set():
+        burn(0.01)
 
 
 async def hints(*calls: Any) -> list[warnings.WarningMessage]:
@@ -118,10 +121,14 @@ def test_threads_take_turns_more_often_while_hogs_run_and_as_usual_after(run: Ru
     async def main() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            jobs = [offloop.run(asked_for, 1.0).start() for _ in range(3)]
-            async with asyncio.timeout(30):
-                while sys.getswitchinterval() > 0.0006:
-                    await asyncio.sleep(0.01)
+            seen = threading.Event()
+            jobs = [offloop.run(burn_until, seen).start() for _ in range(3)]
+            try:
+                async with asyncio.timeout(30):
+                    while sys.getswitchinterval() > 0.0006:
+                        await asyncio.sleep(0.01)
+            finally:
+                seen.set()
             await asyncio.gather(*jobs)
         assert sys.getswitchinterval() == usual
 
@@ -135,11 +142,15 @@ def test_an_interval_that_somebody_else_sets_meanwhile_stays() -> None:
     async def main() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            job = offloop.run(asked_for, 1.0).start()
-            async with asyncio.timeout(30):
-                while sys.getswitchinterval() == usual:
-                    await asyncio.sleep(0.01)
-            sys.setswitchinterval(0.0008)  # below ours, so ours is not set again
+            seen = threading.Event()
+            job = offloop.run(burn_until, seen).start()
+            try:
+                async with asyncio.timeout(30):
+                    while sys.getswitchinterval() == usual:
+                        await asyncio.sleep(0.01)
+                sys.setswitchinterval(0.0008)  # below ours, so ours is not set again
+            finally:
+                seen.set()
             await job
         assert sys.getswitchinterval() == pytest.approx(0.0008)
 

@@ -30,13 +30,14 @@ async def until(condition: Any) -> None:
 
 def test_no_more_calls_run_at_once_than_the_limit_says(run: Run[Any]) -> None:
     lock, running, most = threading.Lock(), 0, 0
+    together = threading.Barrier(3)
 
     def work() -> None:
         nonlocal running, most
         with lock:
             running += 1
             most = max(most, running)
-        time.sleep(0.002)
+        together.wait(LIMIT)
         with lock:
             running -= 1
 

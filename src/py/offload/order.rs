@@ -18,23 +18,57 @@ use super::looks;
 use super::outside::Outside;
 use super::terms::Terms;
 use super::waits;
-use crate::convert::{Imported, copy_context};
+use crate::convert::{Imported, Variables};
 use crate::doorbell::LoopBell;
 use crate::errors;
 use crate::event_loop::{Bridge, JobTicket, Parcel};
 use crate::outcome::Outcome;
 use crate::progress::Manner;
 
-/// `function(*args, **kwargs)`, not yet started. The function is the first element of `call`.
+/// `function(*args, **kwargs)`, not yet started.
 pub(crate) struct Task {
     pub(crate) terms: Arc<Terms>,
-    pub(crate) call: Py<PyTuple>,
+    pub(crate) target: Target,
     pub(crate) keywords: Option<Py<PyDict>>,
+}
+
+/// What is to be called. Without arguments no tuple is kept: as with [`Variables`].
+#[derive(Debug)]
+pub(crate) enum Target {
+    Function(Py<PyAny>),
+    /// The function and its arguments.
+    Call(Py<PyTuple>),
+}
+
+impl Target {
+    /// From `(function, *args)`, and the function.
+    pub(crate) fn new(call: Bound<'_, PyTuple>, function: &Bound<'_, PyAny>) -> Self {
+        if call.len() == 1 {
+            Self::Function(function.clone().unbind())
+        } else {
+            Self::Call(call.unbind())
+        }
+    }
+
+    /// `(function, *args)`.
+    pub(crate) fn call(&self, py: Python<'_>) -> PyResult<Py<PyTuple>> {
+        match self {
+            Self::Function(function) => PyTuple::new(py, [function]).map(Bound::unbind),
+            Self::Call(call) => Ok(call.clone_ref(py)),
+        }
+    }
+
+    pub(crate) fn function(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        match self {
+            Self::Function(function) => Ok(function.clone_ref(py)),
+            Self::Call(call) => call.bind(py).get_item(0).map(Bound::unbind),
+        }
+    }
 }
 
 impl std::fmt::Debug for Task {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Task").field("call", &self.call).finish_non_exhaustive()
+        f.debug_struct("Task").field("target", &self.target).finish_non_exhaustive()
     }
 }
 
@@ -45,8 +79,8 @@ pub(crate) struct Order {
 }
 
 pub(crate) enum OrderKind {
-    /// In the context, which is a copy.
-    Call(Task, Py<PyAny>),
+    /// With these variables.
+    Call(Task, Variables),
     /// Makes `bytes` of a large body.
     CopyBody(Box<Response>, Arc<Terms>),
 }
@@ -88,7 +122,7 @@ impl Task {
         let terms = Arc::clone(&self.terms);
         let outside = terms.pool.place().map(|place| Arc::new(Outside::new(py, place)));
         let home = Home::Loop { parcel, bridge: Arc::clone(bridge), outside: outside.clone() };
-        let order = Order { kind: OrderKind::Call(self, copy_context(py)?.unbind()), home };
+        let order = Order { kind: OrderKind::Call(self, Variables::copy(py)?), home };
         put(py, order, now).map_err(|(_, error)| errors::exception(py, error))?;
         if outside.is_none() {
             looks::begin(py, bridge)?;
@@ -109,7 +143,10 @@ impl Task {
     }
 
     pub(crate) fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.call)?;
+        match &self.target {
+            Target::Function(function) => visit.call(function)?,
+            Target::Call(call) => visit.call(call)?,
+        }
         self.keywords.as_ref().map_or(Ok(()), |keywords| visit.call(keywords))
     }
 }

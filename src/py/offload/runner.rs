@@ -12,12 +12,12 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use super::order::{Home, Order, OrderKind, Task, leave_gate, put, release};
+use super::order::{Home, Order, OrderKind, Target, Task, leave_gate, put, release};
 use super::outside::PyPromise;
 use super::state::{Keeper, PlaceHooks, PoolState, Size};
 use super::terms::{OnCancel, Terms};
 use super::waits::PySubmission;
-use crate::convert::{copy_context, timeout};
+use crate::convert::{Variables, timeout};
 use crate::errors;
 use crate::job::PyJob;
 use crate::label::Label;
@@ -129,16 +129,16 @@ impl PyRunner {
         keywords: Option<Bound<'_, PyDict>>,
     ) -> PyResult<(PySubmission, Option<PyTurns>)> {
         runtime::check_alive().map_err(|error| errors::exception(py, error))?;
-        callable(&call)?;
+        let function = callable(&call)?;
         let terms = self.terms()?;
         let ticket = Arc::new(Ticket::queued());
         let task = Task {
             terms: Arc::clone(terms),
-            call: call.unbind(),
+            target: Target::new(call, &function),
             keywords: keywords.map(Bound::unbind),
         };
         let home = Home::Future { future, ticket: Arc::clone(&ticket) };
-        let order = Order { kind: OrderKind::Call(task, copy_context(py)?.unbind()), home };
+        let order = Order { kind: OrderKind::Call(task, Variables::copy(py)?), home };
         put(py, order, Instant::now()).map_err(|(_, error)| errors::exception(py, error))?;
         let turns = terms.pool.place().map(|_| PyTurns::new(Arc::clone(&terms.pool)));
         Ok((PySubmission { terms: Arc::clone(terms), ticket }, turns))
@@ -236,9 +236,10 @@ pub(crate) fn make_job(
     call: Bound<'_, PyTuple>,
     keywords: Option<Bound<'_, PyDict>>,
 ) -> PyResult<PyJob> {
-    let function = callable(&call)?.unbind();
-    let task = Task { terms, call: call.unbind(), keywords: keywords.map(Bound::unbind) };
-    PyJob::new(py, Label::Call(function), Work::Call(task))
+    let function = callable(&call)?;
+    let target = Target::new(call, &function);
+    let task = Task { terms, target, keywords: keywords.map(Bound::unbind) };
+    PyJob::new(py, Label::Call(function.unbind()), Work::Call(task))
 }
 
 /// The calls of a pool whose turn has come, one after the other.
@@ -270,7 +271,7 @@ impl PyTurns {
                 leave_gate(py, &terms);
                 continue;
             }
-            let Order { kind: OrderKind::Call(task, context), home } = order else {
+            let Order { kind: OrderKind::Call(task, variables), home } = order else {
                 self.pool.calls.release(None, Duration::ZERO);
                 continue;
             };
@@ -287,7 +288,8 @@ impl PyTurns {
                 Home::Loop { outside: None, .. } => continue, // a worker's: not of such a pool
             };
             let turn = PyTurn { terms, since: Instant::now(), over: AtomicBool::new(false) };
-            return Ok(Some((context, task.call, task.keywords, outcome, turn)));
+            let (context, call) = (variables.into_context(py)?, task.target.call(py)?);
+            return Ok(Some((context, call, task.keywords, outcome, turn)));
         }
     }
 }

@@ -64,7 +64,7 @@ pub(super) type Long = (u64, u128, Py<PyAny>, f64);
 
 /// What may be told of a call that runs.
 pub(crate) struct Running {
-    pub(crate) call: Py<PyTuple>,
+    pub(crate) function: Py<PyAny>,
     pub(crate) ran: Duration,
     pub(crate) abandoned: bool,
 }
@@ -98,7 +98,7 @@ impl Desk {
         let current = lock(&self.current);
         let current = current.as_ref()?;
         Some(Running {
-            call: current.task.call.clone_ref(py),
+            function: current.task.target.function(py).ok()?,
             ran: current.since.elapsed(),
             abandoned: !matches!(current.home.ticket().stage(), Stage::Running),
         })
@@ -112,10 +112,11 @@ impl Desk {
     ) -> Option<(u64, Duration, Py<PyTuple>)> {
         let current = lock(&self.current);
         let current = current.as_ref()?;
-        Arc::ptr_eq(current.home.ticket(), ticket).then(|| {
-            let call = current.task.call.clone_ref(py);
-            (self.ident.load(Ordering::Relaxed), current.since.elapsed(), call)
-        })
+        if !Arc::ptr_eq(current.home.ticket(), ticket) {
+            return None;
+        }
+        let call = current.task.target.call(py).ok()?;
+        Some((self.ident.load(Ordering::Relaxed), current.since.elapsed(), call))
     }
 
     /// What it runs, if it has for so long.
@@ -127,7 +128,7 @@ impl Desk {
             return None;
         }
         let mark = current.since.saturating_duration_since(self.born).as_nanos();
-        let function = current.task.call.bind(py).get_item(0).ok()?.unbind();
+        let function = current.task.target.function(py).ok()?;
         Some((self.native.load(Ordering::Relaxed), mark, function, ran.as_secs_f64()))
     }
 
@@ -256,16 +257,16 @@ impl PyWorker {
                     (finished, ended, ran) = (Some(copy), how, now.elapsed());
                     now = Instant::now();
                 }
-                (OrderKind::Call(task, context), home) => {
+                (OrderKind::Call(task, variables), home) => {
                     if !home.ticket().begin(self.desk.number) {
                         // Cancelled while it waited: what is left goes home unopened.
                         let terms = Arc::clone(&task.terms);
-                        Order { kind: OrderKind::Call(task, context), home }.send_back();
+                        Order { kind: OrderKind::Call(task, variables), home }.send_back();
                         leave_gate(py, &terms);
                         (ended, ran) = (None, Duration::ZERO);
                         continue;
                     }
-                    let call = task.call.clone_ref(py);
+                    let (call, context) = (task.target.call(py)?, variables.into_context(py)?);
                     let keywords = task.keywords.as_ref().map(|keywords| keywords.clone_ref(py));
                     let future = match &home {
                         Home::Future { future, .. } => Some(future.clone_ref(py)),
@@ -316,8 +317,7 @@ impl PyWorker {
     /// The name of the function that is run, and for how many seconds.
     fn describe(&self, py: Python<'_>) -> Option<(String, f64)> {
         let running = self.desk.running(py)?;
-        let function = running.call.bind(py).get_item(0).ok()?;
-        Some((qualified_name(&function), running.ran.as_secs_f64()))
+        Some((qualified_name(running.function.bind(py)), running.ran.as_secs_f64()))
     }
 }
 
