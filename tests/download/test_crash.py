@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import random
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import offloop
 from servers import Server
 from servers.ranges import content
 
@@ -29,6 +31,11 @@ def start(url: str, target: Path, connections: int) -> subprocess.Popen[str]:
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     return process
+
+
+async def finish(url: str, target: Path, connections: int) -> offloop.Saved:
+    async with asyncio.timeout(60):
+        return await offloop.download(url, target, connections=connections, min_part=64 * 1024)
 
 
 @pytest.mark.timeout(600)
@@ -50,17 +57,14 @@ def test_a_kill_at_any_moment_leaves_the_file_absent_or_exact(
         # A kill may have come after the end; else nothing has the name of the whole.
         assert not target.exists() or target.read_bytes() == whole
         on_disk = disk_use(part)
-        last = start(url, target, connections) if not target.exists() else None
-        if last is not None:
-            output, _ = last.communicate(timeout=60)
-            assert last.returncode == 0
-            resumed, size = map(int, output.split())
-            assert size == SIZE
+        if not target.exists():
+            saved = asyncio.run(finish(url, target, connections))
+            assert saved.bytes == SIZE
             if on_disk > 0:
                 kills += 1
                 fetched += on_disk
-                kept += resumed
-                again += max(0, on_disk - resumed)
+                kept += saved.resumed_from
+                again += max(0, on_disk - saved.resumed_from)
         assert target.read_bytes() == whole
         assert sorted(tmp_path.glob(f"file{nth}*")) in ([target], [target, Path(f"{part}.journal")])
     print(f"{kills} kills in mid-download: {kept} of {fetched} bytes kept, {again} fetched again")
