@@ -33,20 +33,25 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     Cancellation: when the Job is cancelled or its time is up, the coroutine is cancelled, and
     CancelledError is raised here.
     """
+    given: object = coroutine
+    if not inspect.iscoroutine(given):
+        raise TypeError(f"a coroutine is needed, not {type(given).__name__}")
     worker = _current.local.worker
     loop = worker.event_loop() if worker is not None else None
     if worker is None or loop is None:
         coroutine.close()
         raise OffloadError("from_worker.run() needs a Job of a running loop around it")
-    if not inspect.iscoroutine(coroutine):
-        raise TypeError(f"a coroutine is needed, not {type(coroutine).__name__}")
     context = contextvars.copy_context()
     context.run(_current.behalf.set, worker)
     outcome: Future[T] = Future()
     tasks: list[asyncio.Task[T]] = []
 
     def start() -> None:
-        task = loop.create_task(coroutine)
+        try:
+            task = loop.create_task(coroutine)
+        except BaseException as error:  # noqa: BLE001 - the loop's task factory may be the user's
+            outcome.set_exception(error)
+            return
         tasks.append(task)
         task.add_done_callback(lambda task: _hand_over(task, outcome))
 
@@ -57,7 +62,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
         except RuntimeError as error:
             coroutine.close()
             raise Closed("the loop of this Job has closed") from error
-        return _wait(worker, loop, tasks, outcome)
+        return _wait(worker, loop, coroutine, tasks, outcome)
     finally:
         _offloop.waits_in_loop(-1)
 
@@ -65,6 +70,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 def _wait(
     worker: _current.CurrentWorker,
     loop: asyncio.AbstractEventLoop,
+    coroutine: Coroutine[Any, Any, T],
     tasks: list[asyncio.Task[T]],
     outcome: Future[T],
 ) -> T:
@@ -75,12 +81,16 @@ def _wait(
         except TimeoutError:
             if outcome.done():
                 return outcome.result()
-        if loop.is_closed():
-            raise Closed("the loop of this Job has closed")
-        if not told and worker.cancelled():
-            told = True
-            if tasks:
+        try:
+            if tasks and not told and worker.cancelled():
+                told = True
                 loop.call_soon_threadsafe(tasks[0].cancel)
+        except RuntimeError:  # it has closed meanwhile
+            pass
+        if loop.is_closed():
+            if not tasks:
+                coroutine.close()
+            raise Closed("the loop of this Job has closed")
 
 
 def _hand_over(task: asyncio.Task[T], outcome: Future[T]) -> None:

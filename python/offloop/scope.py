@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import types
     from collections.abc import Callable
 
-    from offloop.pool import Calls
+    from offloop.pools._calls import Calls
 
 P = ParamSpec("P")
 T = TypeVar("T")

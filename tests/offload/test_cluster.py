@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import (
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
 from typing import Any
 
 import process_jobs as jobs
@@ -62,6 +68,14 @@ def test_a_broken_executor_is_a_dead_worker() -> None:
             submit(place, jobs.die).result(30)
         with pytest.raises(offloop.WorkerDied):
             call(place, len, "")
+
+
+def test_a_cancelled_error_of_the_function_is_its_own() -> None:
+    def give_up() -> None:
+        raise CancelledError("mine")
+
+    with ThreadPoolExecutor(1) as executor, pytest.raises(CancelledError, match="mine"):
+        call(place_of(executor), give_up)
 
 
 def test_an_executor_that_drops_its_futures_leaves_no_await_behind() -> None:

@@ -386,7 +386,8 @@ def test_a_grandchild_does_not_hide_the_death_of_a_worker(tmp_path: Path) -> Non
 
 
 def test_options_are_checked() -> None:
-    for options in ({"idle": 0}, {"idle": "x"}, {"max_jobs_per_worker": 1.5}):
+    wrong: list[dict[str, Any]] = [{"idle": 0}, {"idle": "x"}, {"max_jobs_per_worker": 1.5}]
+    for options in (*wrong, {"max_memory_bytes": 1 << 70}):
         with pytest.raises(ValueError, match=next(iter(options))):
             processes(**options).__enter__()
     with pytest.raises(TypeError, match="no option 'what'"):

@@ -238,7 +238,9 @@ class SubmittedCall(Call):
         self._ended(self, "failed")
         if not self._begun and not self._future.set_running_or_notify_cancel():
             return False
-        self._future.set_exception(error if traceback is None else error.with_traceback(traceback))
+        if traceback is not None:
+            BaseException.with_traceback(error, traceback)
+        self._future.set_exception(error)
         return True
 
     def cancelled(self) -> bool:
@@ -259,6 +261,20 @@ def check_callable(fn: object) -> None:
     """Raise TypeError unless `fn` can be called: where it is given, not where it would be run."""
     if not callable(fn):
         raise TypeError(f"a function to call is needed, not {type(fn).__name__}")
+
+
+_traceback: Callable[[BaseException], types.TracebackType | None]
+_traceback = BaseException.__dict__["__traceback__"].__get__
+
+
+def below(error: BaseException) -> types.TracebackType | None:
+    """Give the traceback of a function's exception, below the frame that called the function.
+
+    None for a function of C, which has no frame. What the exception's class makes of its
+    attributes is not asked: that is code of users, and nobody is there for what it raises.
+    """
+    traceback = _traceback(error)
+    return None if traceback is None else traceback.tb_next
 
 
 PLACES: dict[str, str] = {

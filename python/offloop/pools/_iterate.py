@@ -17,7 +17,7 @@ from offloop.pools import _hogs
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
 
-    from offloop.pool import Calls
+    from offloop.pools._calls import Calls
 
 T = TypeVar("T")
 
@@ -38,8 +38,8 @@ class _Pump:
         self.items: collections.deque[Any] = collections.deque()
         """Appended by the worker, emptied by the reader."""
         self.is_idle = False
-        """The reader has found nothing, and waits. Set by it before it looks for the last time,
-        cleared by who wakes it: so one of the two sees the other."""
+        """The reader has found nothing, and waits, or has gone. Set by it before it looks for the
+        last time, cleared by who wakes it: so one of the two sees the other."""
         self.waiter: asyncio.Future[None] | None = None
         """Touched by the loop's thread alone."""
 
@@ -55,6 +55,8 @@ class _Pump:
                     left -= 1
                     if self.is_idle:
                         self.is_idle = False
+                        if self._is_stopped:
+                            return
                         self._wake()
                 if left:
                     return
@@ -64,8 +66,9 @@ class _Pump:
                 close()
 
     def stop(self) -> None:
-        """Have the worker end before the next batch."""
+        """Have the worker end after the item it is at."""
         self._is_stopped = True
+        self.is_idle = True  # written after: who sees this sees the other
         self.wanted.put(False)
 
     def _wake(self) -> None:
@@ -116,3 +119,17 @@ async def iterate(pool: Calls, source: Iterable[T], batch: int) -> AsyncGenerato
             job.cancel()
         elif not job.done():
             await job  # the worker closes the source
+
+
+async def iterate_inline(source: Iterable[T], batch: int) -> AsyncGenerator[T]:
+    """Iterate in the loop's own thread; the loop gets its turn after each batch."""
+    items = iter(source)
+    try:
+        for count, item in enumerate(items, 1):
+            yield item
+            if count % batch == 0:
+                await asyncio.sleep(0)
+    finally:
+        close = getattr(items, "close", None)
+        if close is not None:
+            close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import contextlib
 from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable
 
     from offloop._offloop import Job
-    from offloop.pool import Calls
+    from offloop.pools._calls import Calls
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -55,15 +54,31 @@ class _Source:
         return ()
 
     async def close(self) -> None:
-        if self._pull is not None:
-            self._pull.cancel()
-            with contextlib.suppress(BaseException):
-                await self._pull
         if self._is_async:
-            if hasattr(self._items, "aclose"):
-                await self._items.aclose()
+            try:
+                await self._end_pull()
+            finally:
+                if hasattr(self._items, "aclose"):
+                    await self._items.aclose()
         elif hasattr(self._items, "close"):
             self._items.close()
+
+    async def _end_pull(self) -> None:
+        """Call off what is pulled, and wait for its end; a cancel goes there, and is raised."""
+        pull, cancelled = self._pull, None
+        if pull is None:
+            return
+        pull.cancel()
+        while not pull.done():
+            try:
+                await asyncio.wait([pull])
+            except asyncio.CancelledError as error:
+                cancelled = error
+                pull.cancel()
+        if not pull.cancelled():
+            pull.exception()  # seen: nobody asks for it any more
+        if cancelled is not None:
+            raise cancelled
 
 
 class _Over(Exception):

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import logging
 import os
 import pickle
 import signal
 import sys
+import types
 from typing import TYPE_CHECKING, Any
 
 from offloop.exceptions import (
@@ -25,7 +27,7 @@ from offloop.exceptions import (
     ResourceExhausted,
     WorkerDied,
 )
-from offloop.pools import _worker
+from offloop.pools import _worker, _worker_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +74,9 @@ def pack_initializer(plan: Plan) -> bytes | None:
     try:
         return _worker.pack_in_band((plan.initializer, plan.initargs))
     except Exception as error:
-        raise NotPicklable(f"the initializer cannot be pickled: {error}") from error
+        raise NotPicklable(
+            f"the initializer cannot be pickled: {_worker_errors.said(error)}"
+        ) from error
 
 
 def pack_arguments(call: Call) -> tuple[bytes, list[memoryview]]:
@@ -90,10 +94,27 @@ class _Wrapped:
         return getattr, (self._decorated, "__wrapped__")
 
 
+class _Method:
+    """A method below its decorator; unpickling it gives the function with the object."""
+
+    def __init__(self, function: _Wrapped, instance: object) -> None:
+        self._function = function
+        self._instance = instance
+
+    def __reduce__(self) -> Any:
+        return functools.partial, (self._function, self._instance)
+
+
 def reachable(fn: Any) -> Any:
     """Have a decorated function found through what its name stands for now: its decorator's."""
-    name, module = getattr(fn, "__qualname__", None), getattr(fn, "__module__", None)
-    if name is None or module is None or "<" in name:
+    if isinstance(fn, types.MethodType):
+        function = reachable(fn.__func__)
+        return _Method(function, fn.__self__) if isinstance(function, _Wrapped) else fn
+    try:
+        name, module = fn.__qualname__, fn.__module__
+    except Exception:  # noqa: BLE001 - of an object, this is code of users
+        return fn
+    if not isinstance(name, str) or not isinstance(module, str) or "<" in name:
         return fn
     found: Any = sys.modules.get(module)
     for part in name.split("."):
@@ -110,7 +131,7 @@ def _pack(call: Call, fn: object) -> tuple[bytes, list[memoryview]]:
         {name: _worker.outside(it) for name, it in call.kwargs.items()},
     )
     try:
-        if getattr(fn, "__module__", None) == "__main__" and main_module() == (None, None):
+        if _module(fn) == "__main__" and main_module() == (None, None):
             by_value = _worker.by_value_pickler()
             if by_value is None:
                 raise PlaceUnavailable(  # noqa: TRY301
@@ -126,15 +147,22 @@ def _pack(call: Call, fn: object) -> tuple[bytes, list[memoryview]]:
     return payload, [it if it.readonly else memoryview(bytearray(it)) for it in buffers]
 
 
+def _module(fn: object) -> object:
+    try:
+        return getattr(fn, "__module__", None)
+    except Exception:  # noqa: BLE001 - of an object, this is code of users
+        return None
+
+
 def _not_picklable(call: Call, error: Exception) -> NotPicklable:
     name = _worker.full_name(call.fn)
     parts = [("the function", reachable(call.fn))]
     parts += [(f"argument {index}", part) for index, part in enumerate(call.args, 1)]
     parts += [(f"argument {key!r}", part) for key, part in call.kwargs.items()]
     guilty = next(((what, part) for what, part in parts if not _pickles(part)), ("the call", None))
-    what, part = _worker.culprit(guilty[1], guilty[0])
+    what, part = _worker_errors.culprit(_worker.pack, guilty[1], guilty[0])
     kind = _worker.full_name(type(part))
-    text = f"{what} of {name}, of type {kind}, cannot be pickled: {error!s:.500}"
+    text = f"{what} of {name}, of type {kind}, cannot be pickled: {_worker_errors.said(error)}"
     return NotPicklable(text, what=what, type_name=kind)
 
 
@@ -155,7 +183,9 @@ def outcome(
         try:
             return True, pickle.loads(payload, buffers=buffers)
         except BaseException as error:  # noqa: BLE001 - unpickling is code of users
-            failure = NotPicklable(f"the result of {name} cannot be rebuilt: {error!r:.500}")
+            failure = NotPicklable(
+                f"the result of {name} cannot be rebuilt: {_worker_errors.shown(error)}"
+            )
             failure.what = "the result"
             failure.__cause__ = error
             return False, failure
@@ -168,7 +198,7 @@ def outcome(
         try:
             raised = pickle.loads(pickled)
         except BaseException as reason:  # noqa: BLE001 - as above
-            why = repr(reason)[:500]
+            why = _worker_errors.shown(reason)
         else:
             if isinstance(raised, BaseException):
                 with contextlib.suppress(Exception):  # it may forbid both

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pickle
     import signal
     import socket
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     Buffer = bytes | bytearray | memoryview
@@ -226,31 +226,15 @@ def outside(value: Any) -> Any:
     return value
 
 
-def culprit(value: Any, path: str, depth: int = 8) -> tuple[str, Any]:
-    """Find the innermost part of `value` that does not pickle, and the path to it."""
-    for step, part in _parts(value) if depth else ():
-        try:
-            pack(part)
-        except Exception:  # noqa: BLE001 - whatever __reduce__ raises
-            return culprit(part, path + step, depth - 1)
-    return path, value
-
-
-def _parts(value: Any) -> Iterable[tuple[str, Any]]:
-    if isinstance(value, dict):
-        return [(f"[{key!r:.40}]", part) for key, part in list(value.items())[:1000]]
-    if isinstance(value, (list, tuple)):
-        return [(f"[{index}]", part) for index, part in enumerate(value[:1000])]
-    if hasattr(value, "__dict__") and not isinstance(value, (type, type(culprit), type(sys))):
-        return [(f".{name}", part) for name, part in list(vars(value).items())[:1000]]
-    return ()
-
-
 def full_name(thing: Any) -> str:
     """Name a class or function, with its module if that says something."""
-    module = getattr(thing, "__module__", None)
-    name = getattr(thing, "__qualname__", None) or type(thing).__qualname__
-    return name if module in (None, "builtins", "__main__", "__mp_main__") else f"{module}.{name}"
+    try:
+        module = getattr(thing, "__module__", None)
+        name = str(getattr(thing, "__qualname__", None) or type(thing).__qualname__)
+        said = module not in (None, "builtins", "__main__", "__mp_main__")
+    except Exception:  # noqa: BLE001 - of an object, this is code of users
+        return type.__repr__(type(thing))
+    return f"{module}.{name}" if said else name
 
 
 # What follows runs in the worker only: a process, or an interpreter, which uses `answer`.
@@ -339,9 +323,9 @@ def _begin(hello: dict[str, Any]) -> Reply:
     pool = hello["pool"]
     sys.path[:] = hello["path"]
     sys.argv[:] = hello["argv"]
-    likeness = _likeness()
+    likeness = _beside("_worker_likeness")
     likeness.share_key(hello["authkey"])
-    _limit(hello["memory"])
+    likeness.limit(STACK_BYTES, hello["memory"])
     # Both names: a worker's own workers know the main module by the second.
     sys.modules["__main__"] = sys.modules["__mp_main__"] = likeness.lazy_main(
         sys.modules[NAME], *hello["main"]
@@ -355,27 +339,18 @@ def _begin(hello: dict[str, Any]) -> Reply:
     return READY, b"", ()
 
 
-def _likeness() -> Any:
-    """Load `_worker_likeness`, which lies beside this file, without a search for it."""
+def _beside(name: str) -> Any:
+    """Load a module that lies beside this file, without a search for it."""
     import importlib.machinery
 
-    name = "_offloop_worker_likeness"
-    path = os.path.join(os.path.dirname(_likeness.__code__.co_filename), "_worker_likeness.py")  # noqa: PTH118, PTH120 - pathlib would have to be imported
-    module = type(sys)(name)
-    code = importlib.machinery.SourceFileLoader(name, path).get_code(name)
-    exec(code, module.__dict__)  # type: ignore[arg-type]  # noqa: S102 - ours
+    module = sys.modules.get(f"_offloop{name}")
+    if module is None:
+        path = os.path.join(os.path.dirname(_beside.__code__.co_filename), f"{name}.py")  # noqa: PTH118, PTH120 - pathlib would have to be imported
+        module = type(sys)(f"_offloop{name}")
+        code = importlib.machinery.SourceFileLoader(name, path).get_code(name)
+        exec(code, module.__dict__)  # type: ignore[arg-type]  # noqa: S102 - ours
+        sys.modules[module.__name__] = module
     return module
-
-
-def _limit(memory: int | None) -> None:
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
-    if soft not in (-1, resource.RLIM_INFINITY) and soft < STACK_BYTES:
-        wanted = STACK_BYTES if hard in (-1, resource.RLIM_INFINITY) else min(STACK_BYTES, hard)
-        resource.setrlimit(resource.RLIMIT_STACK, (wanted, hard))
-    if memory is not None:
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 
 
 class MainFailedError(ImportError):
@@ -408,20 +383,21 @@ def _call(function: Any, args: Any, kwargs: Any, *, share: bool = False) -> Any:
         return SHARED, value, ()
     try:
         return (VALUE, *pack(outside(value)))
-    except Exception as error:  # noqa: BLE001 - pickling is code of users
-        path, part = culprit(value, "the result")
+    except BaseException as error:  # noqa: BLE001 - pickling is code of users
+        path, part = _errors().culprit(pack, value, "the result")
         return _refuse("cannot be pickled", path, full_name(type(part)), error)
 
 
 def _raised(error: BaseException) -> Reply:
     """Send an exception as text, for every case, and as an object, if it is one that travels."""
-    text = _traceback(error)
+    errors = _errors()
+    text = errors.described(full_name, error), errors.traceback_of(full_name, error)
     try:
         pickled: bytes | None = pack_in_band(error)
         why = ""
-    except Exception as reason:  # noqa: BLE001
-        pickled, why = None, _describe(reason)
-    return RAISED, pickle.dumps((_describe(error), text, pickled, why), 5), ()
+    except BaseException as reason:  # noqa: BLE001 - pickling is code of users
+        pickled, why = None, errors.described(full_name, reason)
+    return RAISED, pickle.dumps((*text, pickled, why), 5), ()
 
 
 def _refuse(reason: str, what: str, type_name: str, error: BaseException) -> Reply:
@@ -429,30 +405,13 @@ def _refuse(reason: str, what: str, type_name: str, error: BaseException) -> Rep
         return _raised(error)
     if isinstance(error, MainFailedError):
         reason = "main"
-    return (
-        REFUSED,
-        pickle.dumps((reason, what, type_name, _describe(error), _traceback(error)), 5),
-        (),
-    )
+    errors = _errors()
+    text = errors.described(full_name, error), errors.traceback_of(full_name, error)
+    return REFUSED, pickle.dumps((reason, what, type_name, *text), 5), ()
 
 
-def _describe(error: BaseException) -> str:
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001
-        text = "<its __str__ fails>"
-    return f"{full_name(type(error))}: {text:.1000}"
-
-
-def _traceback(error: BaseException) -> str:
-    import traceback
-
-    try:
-        trace = error.__traceback__
-        shown = trace.tb_next if trace is not None else None  # without this file's frame
-        return "".join(traceback.format_exception(type(error), error, shown))
-    except Exception:  # noqa: BLE001
-        return _describe(error)
+def _errors() -> Any:
+    return _beside("_worker_errors")
 
 
 def _flush() -> None:

@@ -1,4 +1,4 @@
-"""How a worker process becomes like its parent: the main module, and multiprocessing's key.
+"""How a worker process becomes like its parent: the main module, multiprocessing's key, limits.
 
 Loaded by `_worker` in the worker alone, and as that is: by its path, without offloop.
 """
@@ -85,3 +85,19 @@ def _import_main(worker: Any, name: str | None, path: str | None) -> None:
     module = type(sys)("__mp_main__")
     module.__dict__.update(content)
     sys.modules["__main__"] = sys.modules["__mp_main__"] = module
+
+
+def limit(stack: int, memory: int | None) -> None:
+    """Have at least `stack` bytes of stack, and at most `memory` bytes of address space."""
+    import resource
+
+    unlimited = (-1, resource.RLIM_INFINITY)
+    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    if soft not in unlimited and soft < stack:
+        wanted = stack if hard in unlimited else min(stack, hard)
+        resource.setrlimit(resource.RLIMIT_STACK, (wanted, hard))
+    if memory is not None:
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        if hard not in unlimited:
+            memory = min(memory, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))

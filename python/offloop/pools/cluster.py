@@ -10,13 +10,10 @@ from __future__ import annotations
 import contextlib
 import threading
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from offloop.exceptions import Closed, WorkerDied
 from offloop.pools._base import Call, Place, Plan, Reason
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 class ClusterPlace(Place):
@@ -89,17 +86,13 @@ class ClusterPlace(Place):
     def _done(self, call: Call, future: Future[Any]) -> None:
         with self._lock:
             self._futures.pop(call, None)
-        report(call, future.result, self._where)
-
-
-def report(call: Call, result: Callable[[], Any], where: str) -> None:
-    """Report the outcome that `result` gives or raises, without waiting."""
-    try:
-        value = result()
-    except BaseException as error:  # noqa: BLE001 - whatever it is, the awaiter gets it
-        call.set_exception(_told(error, where))
-    else:
-        call.set_result(value)
+        try:
+            value = future.result()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the awaiter gets it
+            own = isinstance(error, CancelledError) and not future.cancelled()
+            call.set_exception(error if own else _told(error, self._where))
+        else:
+            call.set_result(value)
 
 
 def _told(error: BaseException, where: str) -> BaseException:

@@ -5,12 +5,33 @@ For tests and debugging: no thread, one call at a time, breakpoints and profiler
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+import time
+from typing import ClassVar
 
-from offloop.pools._base import Call, Place, Plan, Reason
+from offloop.pools import _current
+from offloop.pools._base import Call, Place, Plan, Reason, below
 
-if TYPE_CHECKING:
-    import types
+
+class _InlineWorker:
+    """The thread while it runs a call, as far as its function may ask."""
+
+    name = where = "inline"
+
+    def __init__(self, pool: str, call: Call) -> None:
+        self.pool = pool
+        self._call = call
+        self._since = time.monotonic()
+
+    def cancelled(self) -> bool:
+        return self._call.cancelled()
+
+    def event_loop(self) -> None:
+        """Give none: the loop waits for this call, and can run nothing for it."""
+
+    def describe(self) -> tuple[str, float]:
+        fn = self._call.fn
+        name = getattr(fn, "__qualname__", None) or type(fn).__qualname__
+        return name, time.monotonic() - self._since
 
 
 class InlinePlace(Place):
@@ -22,6 +43,7 @@ class InlinePlace(Place):
         if plan.options:
             raise TypeError(f"an inline pool has no option {next(iter(plan.options))!r}")
         super().__init__(plan)
+        self._pool = plan.pool
         self._setup = (plan.initializer, plan.initargs)
 
     def start(self, call: Call) -> None:
@@ -32,14 +54,14 @@ class InlinePlace(Place):
             self._setup = (None, ())
         if not call.begin("inline"):
             return
+        outer, _current.local.worker = _current.local.worker, _InlineWorker(self._pool, call)
         try:
             value = call.fn(*call.args, **call.kwargs)
         except BaseException as error:  # noqa: BLE001 - the awaiter gets it
-            traceback: types.TracebackType | None = error.__traceback__
-            if traceback is not None and traceback.tb_next is not None:
-                traceback = traceback.tb_next
-            call.set_exception(error, traceback)
+            _current.local.worker = outer
+            call.set_exception(error, below(error))
         else:
+            _current.local.worker = outer
             call.set_result(value)
 
     def cancel(self, call: Call, reason: Reason) -> None:

@@ -27,7 +27,7 @@ from offloop.exceptions import (
     LifecycleError,
     PlaceUnavailable,
 )
-from offloop.pools import _worker
+from offloop.pools import _worker, _worker_errors
 from offloop.pools._base import Call, Place, Plan, Reason
 from offloop.pools._driver import Worker, after_fork_in_child, drivers
 from offloop.pools._packing import (
@@ -124,7 +124,7 @@ class ProcessPlace(Place):
         try:
             _worker.pack(reachable(fn))
         except Exception as error:  # noqa: BLE001 - whatever __reduce__ raises
-            return f"{_worker.full_name(fn)} cannot be pickled: {error}"
+            return f"{_worker.full_name(fn)} cannot be pickled: {_worker_errors.said(error)}"
         return None
 
     def pids(self) -> list[int]:
@@ -241,7 +241,7 @@ def _positive(value: Any, name: str, kind: type) -> Any:
     if value is None:
         return None
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or value <= 0 or (kind is int and value != int(value)):
+    if not number or not 0 < value < sys.maxsize or (kind is int and value != int(value)):
         raise ValueError(f"{name} has to be a positive {kind.__name__}, not {value!r}")
     return kind(value)
 

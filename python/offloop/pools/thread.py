@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import offloop._offloop as _offloop  # noqa: PLR0402 - the other form imports `offload`
 from offloop import _lifecycle
 from offloop.exceptions import JobTimeout
-from offloop.pools import _current, _hogs, _worker
+from offloop.pools import _base, _current, _hogs, _worker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,18 +52,19 @@ def work(worker: Worker) -> None:
     while (order := worker.next()) is not None:
         context, call, keywords, future = order
         if future is not None:
-            _run_submitted(worker, context, call, keywords, future)
+            try:
+                _run_submitted(worker, context, call, keywords, future)
+            except BaseException:  # its Future has been settled by others
+                logging.getLogger("offloop").exception("the outcome of %s is lost", call[0])
             del order, context, call, keywords, future
             continue
         try:
             value = context.run(*call) if keywords is None else context.run(*call, **keywords)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the awaiter gets it
-            # This frame is left out of the traceback, unless it is alone: a call of a C function.
-            traceback = error.__traceback__
+            # This frame is left out of the traceback.
             note(error, worker.name)
-            if worker.raised(error, traceback.tb_next if traceback is not None else None):
+            if worker.raised(error, _base.below(error)):
                 _hogs.ended(worker, call)
-            del traceback
         else:
             if worker.done(value):
                 _hogs.ended(worker, call)
@@ -130,9 +131,7 @@ def _run_submitted(
     try:
         value = context.run(*call, **(keywords or {}))
     except BaseException as error:  # noqa: BLE001 - as above
-        traceback = error.__traceback__
-        if traceback is not None and traceback.tb_next is not None:
-            error.__traceback__ = traceback.tb_next
+        BaseException.with_traceback(error, _base.below(error))
         note(error, worker.name)
         if worker.raised(error, None):
             _hogs.ended(worker, call)
@@ -147,9 +146,11 @@ NOTE = "offloop ran this in thread offloop-"
 
 
 def note(error: BaseException, worker: str) -> None:
-    """Say in a traceback where the function ran, once."""
-    if not any(text.startswith(NOTE) for text in getattr(error, "__notes__", ())):
-        error.add_note(NOTE + worker)
+    """Say in a traceback where the function ran, once; not if its class will have no notes."""
+    with contextlib.suppress(BaseException):  # what it does there is code of users
+        notes = getattr(error, "__notes__", ())
+        if not any(isinstance(text, str) and text.startswith(NOTE) for text in notes):
+            error.add_note(NOTE + worker)
 
 
 def settle_failed() -> None:
