@@ -4,7 +4,8 @@ A class checks what it is given when it is made, so that a mistake is found wher
 Nothing here does anything: Rust reads the attributes, and what is short for one of these classes.
 
 Every class is frozen, can be compared, hashed, pickled and shared by threads. Durations are
-seconds as int, float or timedelta, and are kept as float. This module imports nothing of offloop.
+seconds as int, float or timedelta, and are kept as float. This module imports nothing of offloop
+but its checks.
 """
 
 from __future__ import annotations
@@ -12,29 +13,26 @@ from __future__ import annotations
 import enum
 from collections.abc import AsyncIterable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from os import PathLike
 from typing import (
     IO,
     TYPE_CHECKING,
     Final,
-    Generic,
     Literal,
     Protocol,
     TypeAlias,
     TypedDict,
-    TypeVar,
 )
+
+from offloop import _checks as check
+from offloop._checks import Checked
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
-    from ipaddress import IPv4Network, IPv6Network
     from pathlib import Path
 
     from offloop import Cookies, Request, Response
     from offloop.progress import Wanted as ProgressWanted
-
-    _Network: TypeAlias = str | IPv4Network | IPv6Network
 
 
 class Unset(enum.Enum):
@@ -49,144 +47,11 @@ class Unset(enum.Enum):
 UNSET: Final = Unset.UNSET
 """Stands for an argument that was left out, where None has a meaning of its own."""
 
-_Given = TypeVar("_Given")
-_Kept = TypeVar("_Kept")
-
-
-class _Checked(Generic[_Given, _Kept]):
-    """A field of a dataclass that is checked, and converted, when it is given.
-
-    Type checkers know what may go in and what comes out:
-    https://docs.python.org/3/library/dataclasses.html#descriptor-typed-fields
-    """
-
-    def __init__(self, default: _Kept, convert: Callable[[str, _Given], _Kept]) -> None:
-        self._default = default
-        self._convert = convert
-        self._name = ""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, instance: object, owner: type) -> _Kept:
-        if instance is None:
-            return self._default
-        kept: _Kept = instance.__dict__[self._name]
-        return kept
-
-    def __set__(self, instance: object, value: _Given) -> None:
-        instance.__dict__[self._name] = self._convert(self._name, value)
-
-
-Duration: TypeAlias = float | timedelta
+Duration: TypeAlias = check.Duration
 """Seconds, or a timedelta."""
 
-LONGEST = 1e18
-"""Seconds that Rust's and every system's clock can still count; arbitrary. None is for ever."""
-
-
-def _real(name: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number, not {type(value).__name__}")
-    if not -LONGEST <= value <= LONGEST:  # nor is NaN
-        raise ValueError(f"{name} must be a finite number")
-    return float(value)
-
-
-def _rate(name: str, value: float | None) -> float | None:
-    if value is None:
-        return None
-    if (number := _real(name, value)) <= 0:
-        raise ValueError(f"{name} must be positive, not {number}; None stands for no limit")
-    return number
-
-
-def _share(name: str, value: float) -> float:
-    if not 0 <= (number := _real(name, value)) <= 1:
-        raise ValueError(f"{name} must be from 0 to 1, not {number}")
-    return number
-
-
-def _plain(value: Duration) -> float:
-    return value.total_seconds() if isinstance(value, timedelta) else value
-
-
-def _wait(name: str, value: Duration) -> float:
-    if (seconds := _real(name, _plain(value))) < 0:
-        raise ValueError(f"{name} must not be negative, not {seconds}")
-    return seconds
-
-
-def _limit(name: str, value: Duration | None) -> float | None:
-    return _rate(name, None if value is None else _plain(value))
-
-
-def _stall(name: str, value: tuple[int, Duration] | None) -> tuple[int, float] | None:
-    if value is None:
-        return None
-    if not isinstance(value, tuple) or len(value) != 2:  # noqa: PLR2004 - rate and window
-        raise TypeError(f"{name} must be a tuple (bytes per second, seconds) or None")
-    seconds = _limit(f"{name}[1]", value[1])
-    if seconds is None:
-        raise TypeError(f"{name}[1] must be seconds; {name}=None switches it off")
-    return _count(1)(f"{name}[0]", value[0]), seconds
-
-
-def _count(lowest: int, highest: int = 2**32 - 1) -> Callable[[str, int], int]:
-    def check(name: str, value: int) -> int:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{name} must be an int, not {type(value).__name__}")
-        if not lowest <= value <= highest:
-            raise ValueError(f"{name} must be {lowest} to {highest}, not {value}")
-        return value
-
-    return check
-
-
-def _bound(name: str, value: int | None) -> int | None:
-    return None if value is None else _count(1)(name, value)
-
-
-def _several(
-    check: Callable[[str, _Given], _Kept],
-) -> Callable[[str, Iterable[_Given]], tuple[_Kept, ...]]:
-    def check_each(name: str, value: Iterable[_Given]) -> tuple[_Kept, ...]:
-        if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-            raise TypeError(f"{name} must be a list or a tuple, not {type(value).__name__}")
-        return tuple([check(f"{name}[{index}]", each) for index, each in enumerate(value)])
-
-    return check_each
-
-
-def _method(name: str, value: str) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be str, not {type(value).__name__}")
-    if not value.isascii() or not value.replace("-", "").isalnum():
-        raise ValueError(f"{name} is {value!r}, which is no request method")
-    return value.upper()
-
-
-def _methods(name: str, value: Iterable[str] | None) -> tuple[str, ...] | None:
-    return None if value is None else _several(_method)(name, value)
-
-
-def _network(name: str, value: _Network) -> str:
-    import ipaddress
-
-    if not isinstance(value, (str, ipaddress.IPv4Network, ipaddress.IPv6Network)):
-        raise TypeError(f"{name} must be a network as str, not {type(value).__name__}")
-    # Strict: a network with host bits set may have been meant narrower than it would be read.
-    return str(ipaddress.ip_network(value))
-
-
-def _flag(name: str, value: bool) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} must be a bool, not {type(value).__name__}")
-    return value
-
-
-_Limit: TypeAlias = _Checked[Duration | None, float | None]
-_Bound: TypeAlias = _Checked[int | None, int | None]
+_Limit: TypeAlias = Checked[Duration | None, float | None]
+_Bound: TypeAlias = Checked[int | None, int | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,13 +76,13 @@ class Timeout:
     2.5
     """
 
-    total: _Limit = _Checked(300.0, _limit)
-    pool: _Limit = _Checked(60.0, _limit)
-    connect: _Limit = _Checked(10.0, _limit)
-    read: _Limit = _Checked(30.0, _limit)
-    write: _Limit = _Checked(30.0, _limit)
-    stall: _Checked[tuple[int, Duration] | None, tuple[int, float] | None] = _Checked(
-        (1024, 60.0), _stall
+    total: _Limit = Checked(300.0, check.limit)
+    pool: _Limit = Checked(60.0, check.limit)
+    connect: _Limit = Checked(10.0, check.limit)
+    read: _Limit = Checked(30.0, check.limit)
+    write: _Limit = Checked(30.0, check.limit)
+    stall: Checked[tuple[int, Duration] | None, tuple[int, float] | None] = Checked(
+        (1024, 60.0), check.stall
     )
 
 
@@ -246,15 +111,15 @@ class Retry:
     ('GET', 'POST')
     """
 
-    attempts: _Checked[int, int] = _Checked(3, _count(0))
-    statuses: _Checked[Iterable[int], tuple[int, ...]] = _Checked(
-        (429, 500, 502, 503, 504), _several(_count(100, 599))
+    attempts: Checked[int, int] = Checked(3, check.count(0))
+    statuses: Checked[Iterable[int], tuple[int, ...]] = Checked(
+        (429, 500, 502, 503, 504), check.several(check.count(100, 599))
     )
-    methods: _Checked[Iterable[str] | None, tuple[str, ...] | None] = _Checked(None, _methods)
-    backoff: _Checked[Duration, float] = _Checked(0.1, _wait)
-    respect_retry_after: _Checked[bool, bool] = _Checked(default=True, convert=_flag)
-    max_wait: _Checked[Duration, float] = _Checked(60.0, _wait)
-    budget: _Checked[float, float] = _Checked(0.2, _share)
+    methods: Checked[Iterable[str] | None, tuple[str, ...] | None] = Checked(None, check.methods)
+    backoff: Checked[Duration, float] = Checked(0.1, check.wait)
+    respect_retry_after: Checked[bool, bool] = Checked(default=True, convert=check.flag)
+    max_wait: Checked[Duration, float] = Checked(60.0, check.wait)
+    budget: Checked[float, float] = Checked(0.2, check.share)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,12 +142,12 @@ class Limits:
     100
     """
 
-    connections: _Bound = _Checked(100, _bound)
-    per_host: _Bound = _Checked(20, _bound)
-    idle: _Limit = _Checked(30.0, _limit)
-    requests: _Bound = _Checked(None, _bound)
-    per_host_requests: _Bound = _Checked(None, _bound)
-    rate: _Checked[float | None, float | None] = _Checked(None, _rate)
+    connections: _Bound = Checked(100, check.bound)
+    per_host: _Bound = Checked(20, check.bound)
+    idle: _Limit = Checked(30.0, check.limit)
+    requests: _Bound = Checked(None, check.bound)
+    per_host_requests: _Bound = Checked(None, check.bound)
+    rate: Checked[float | None, float | None] = Checked(None, check.rate)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -303,18 +168,12 @@ class Guard:
     ('127.0.0.2/32',)
     """
 
-    ports: _Checked[Iterable[int], tuple[int, ...]] = _Checked(
-        (80, 443), _several(_count(1, 65535))
+    ports: Checked[Iterable[int], tuple[int, ...]] = Checked(
+        (80, 443), check.several(check.count(1, 65535))
     )
-    allow: _Checked[Iterable[_Network], tuple[str, ...]] = _Checked((), _several(_network))
-
-
-def _secret(name: str, value: str) -> None:
-    """Refuse what no header can carry; the message never shows it."""
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be str, not {type(value).__name__}")
-    if any(character < " " or character == "\x7f" for character in value):
-        raise ValueError(f"{name} has a control character")
+    allow: Checked[Iterable[check.Network], tuple[str, ...]] = Checked(
+        (), check.several(check.network)
+    )
 
 
 class _Hidden:
@@ -329,8 +188,8 @@ class _Login(_Hidden):
     password: str
 
     def __post_init__(self) -> None:
-        _secret("user", self.user)
-        _secret("password", self.password)
+        check.secret("user", self.user)
+        check.secret("password", self.password)
         if ":" in self.user:
             raise ValueError("user has a colon, which separates it from the password")
 
@@ -377,7 +236,7 @@ class BearerAuth(_Hidden):
     token: str
 
     def __post_init__(self) -> None:
-        _secret("token", self.token)
+        check.secret("token", self.token)
         if not self.token or not self.token.isascii() or " " in self.token:
             raise ValueError("token must be one or more visible ASCII characters")
 
