@@ -5,54 +5,38 @@ again and again (bytes, and paths of files that Rust reads itself), or, if anyth
 out of Python while it is sent, into one asynchronous iterator of bytes. `start` has a task of the
 running loop push that iterator into Rust, at the pace at which Rust takes it.
 
-Everything runs in the loop's thread, except for iterators and file objects of the blocking kind:
-those are pulled in worker threads. Nothing of the user's is closed but its generators.
+Everything runs in the loop's thread; what `_sources` says is pulled in worker threads is the
+exception.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import errno
-import inspect
-import io
 import json as jsonlib
 import mimetypes
 import os
 import re
 import secrets
-import stat
-import threading
-import time
-from collections import deque
 from collections.abc import (
     AsyncGenerator,
-    AsyncIterable,
     AsyncIterator,
-    Generator,
     Iterable,
     Iterator,
     Mapping,
 )
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 from urllib.parse import urlencode
 
+from offloop._sources import Awaited, Part, Pulled, Source, Stored, part_of
 from offloop.exceptions import Closed, InvalidHeader
-from offloop.offload import run
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from offloop._offloop import Job
     from offloop.options import Content, Files, Form
-
-HOP_BYTES = 256 * 1024
-"""What one visit to a worker thread brings along; as much as Rust sends at once."""
-
-PATIENCE = 0.02
-"""Seconds after which a slow iterator's chunks are sent although they are few; arbitrary."""
 
 _dump = jsonlib.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
@@ -103,14 +87,14 @@ def encode(
     if (content is not None) + form + (json is not None) > 1:
         raise TypeError("give one of content, json, and data with or without files")
     if content is not None:
-        return _encoded([_part(content)], None)
+        return _encoded([part_of(content)], None)
     if json is not None:
         return _encoded([_dump(json).encode()], "application/json")
     uploads = list(_pairs("files", files)) if files is not None else []
     if isinstance(data, (bytes, bytearray, memoryview, str)):
         if uploads:
             raise TypeError("with files, data must be a mapping or pairs")
-        return _encoded([_part(data)], None)
+        return _encoded([part_of(data)], None)
     fields = list(_fields(data)) if data is not None else []
     if uploads:
         return _multipart(fields, uploads)
@@ -179,218 +163,14 @@ def start(upload: Upload, source: AsyncIterator[bytes]) -> asyncio.Task[None]:
     return task
 
 
-@dataclass(frozen=True, slots=True)
-class _Stored:
-    """A regular file that Rust reads, or a worker thread if the body is streamed anyway."""
-
-    path: Path
-    length: int
-
-
-class _Pulled:
-    """A blocking iterable of chunks, pulled in worker threads."""
-
-    def __init__(self, chunks: Iterable[object], length: int | None = None) -> None:
-        self.length = length
-        self._chunks = chunks
-        self._iterator: Iterator[object] | None = None
-        # Set by the worker thread when nothing more comes, never unset.
-        self._ended = False
-        # Set by the loop's thread when nobody wants more, never unset.
-        self._left = False
-        # Held by the worker thread while the iterator works; others only try it.
-        self._working = threading.Lock()
-
-    async def __anext__(self) -> bytes:
-        while not self._ended:
-            if piece := await run(self._take):
-                return piece
-        raise StopAsyncIteration
-
-    async def aclose(self) -> None:
-        self._left = True
-        if not self._ended:
-            await run(self._close_if_left)
-
-    def _take(self) -> bytes:
-        try:
-            with self._working:
-                return self._gather()
-        finally:
-            self._close_if_left()
-
-    def _gather(self) -> bytes:
-        try:
-            if self._iterator is None:
-                self._iterator = iter(self._chunks)
-            pieces, size, until = [], 0, time.monotonic() + PATIENCE
-            for chunk in self._iterator:
-                piece = _chunk(chunk)
-                pieces.append(piece)
-                size += len(piece)
-                if size >= HOP_BYTES or time.monotonic() > until:
-                    return b"".join(pieces)
-        except BaseException:
-            self._ended = True
-            raise
-        self._ended = True
-        return b"".join(pieces)
-
-    def _close_if_left(self) -> None:
-        # If the generator is working its own thread closes it, as it comes out: to wait for that
-        # could take for ever.
-        if self._left and self._working.acquire(blocking=False):
-            try:
-                generator = self._chunks if self._iterator is None else self._iterator
-                if isinstance(generator, Generator):
-                    generator.close()
-            finally:
-                self._working.release()
-
-
-class _Awaited:
-    """An asynchronous iterable of chunks."""
-
-    length = None
-
-    def __init__(self, chunks: AsyncIterable[object]) -> None:
-        self._chunks = aiter(chunks)
-
-    async def __anext__(self) -> bytes:
-        while not (piece := _chunk(await anext(self._chunks))):
-            pass
-        return piece
-
-    async def aclose(self) -> None:
-        if isinstance(self._chunks, AsyncGenerator):
-            await self._chunks.aclose()
-
-
-_Part: TypeAlias = bytes | _Stored | _Pulled | _Awaited
-
-
-class Source:
-    """The parts of a body, one after the other, where at least one comes out of Python."""
-
-    def __init__(self, parts: Iterable[_Part]) -> None:
-        self._parts = deque(
-            _Pulled(_read_path(part.path)) if isinstance(part, _Stored) else part for part in parts
-        )
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        while self._parts:
-            part = self._parts[0]
-            if isinstance(part, bytes):
-                self._parts.popleft()
-                return part
-            try:
-                return await anext(part)
-            except StopAsyncIteration:
-                self._parts.popleft()
-        raise StopAsyncIteration
-
-    async def aclose(self) -> None:
-        """Close what is not used up; the user's generators are closed with it."""
-        async with contextlib.AsyncExitStack() as stack:
-            for part in self._parts:
-                if not isinstance(part, bytes):
-                    stack.push_async_callback(part.aclose)
-            self._parts = deque()
-
-
-def _encoded(parts: list[_Part], content_type: str | None) -> Encoded:
+def _encoded(parts: list[Part], content_type: str | None) -> Encoded:
     lengths = [len(part) if isinstance(part, bytes) else part.length for part in parts]
     known = [length for length in lengths if length is not None]
     length = sum(known) if len(known) == len(lengths) else None
-    if any(isinstance(part, (_Pulled, _Awaited)) for part in parts):
+    if any(isinstance(part, (Pulled, Awaited)) for part in parts):
         return Encoded([], length, content_type, Source(parts))
-    pieces = [part.path if isinstance(part, _Stored) else part for part in parts]
+    pieces = [part.path if isinstance(part, Stored) else part for part in parts]
     return Encoded(cast("list[bytes | Path]", pieces), length, content_type, None)
-
-
-def _part(content: object) -> _Part:
-    """Whatever may be a body, or the content of one part of a form."""
-    if isinstance(content, str):
-        return content.encode()
-    if isinstance(content, (bytes, bytearray, memoryview)):
-        return bytes(content)
-    if isinstance(content, os.PathLike):
-        return _path(Path(os.fsdecode(content)))
-    if isinstance(content, (list, tuple)):
-        return b"".join([_chunk(chunk) for chunk in content])
-    return _streamed(content)
-
-
-def _streamed(content: object) -> _Part:
-    if isinstance(content, io.BytesIO):
-        return content.read()
-    if callable(read := getattr(content, "read", None)):
-        if isinstance(content, io.TextIOBase):
-            raise TypeError("a file to be sent must be open in binary mode")
-        if inspect.iscoroutinefunction(read):
-            return _Awaited(_read_awaited(content))
-        length = _rest(content)
-        return _Pulled(_read_open(content, length), length)
-    if isinstance(content, AsyncIterable):
-        return _Awaited(content)
-    if isinstance(content, Iterable) and not isinstance(content, Mapping):
-        return _Pulled(content)
-    raise TypeError(
-        "content must be bytes, str, a path, a binary file or an iterable of bytes, "
-        f"not {type(content).__name__}"
-    )
-
-
-def _chunk(chunk: object) -> bytes:
-    if isinstance(chunk, (bytes, bytearray, memoryview)):
-        return bytes(chunk)
-    raise TypeError(f"a body consists of chunks of bytes, not {type(chunk).__name__}")
-
-
-def _path(path: Path) -> _Part:
-    found = path.stat()
-    if stat.S_ISREG(found.st_mode):
-        return _Stored(path, found.st_size)
-    if stat.S_ISDIR(found.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    # A pipe or a device has no size, and cannot be read a second time.
-    return _Pulled(_read_path(path))
-
-
-def _read_path(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := file.read(HOP_BYTES):
-            yield chunk
-
-
-def _rest(file: Any) -> int | None:
-    """How much `read` will bring, if that is certain: GzipFile has a file of another size."""
-    raw = getattr(file, "raw", file)
-    if not isinstance(raw, io.FileIO):
-        return None
-    found = os.fstat(raw.fileno())
-    return max(0, found.st_size - file.tell()) if stat.S_ISREG(found.st_mode) else None
-
-
-def _read_open(file: Any, left: int | None) -> Iterator[object]:
-    """Read what the file held at the call, and no more if it grows: its length is announced."""
-    while left is None or left > 0:
-        chunk = file.read(HOP_BYTES if left is None else min(HOP_BYTES, left))
-        if chunk is None:
-            raise BlockingIOError(errno.EAGAIN, "a file to be sent must be in blocking mode")
-        if not chunk:
-            return
-        if left is not None:
-            left -= len(chunk)
-        yield chunk
-
-
-async def _read_awaited(file: Any) -> AsyncIterator[object]:
-    while chunk := await file.read(HOP_BYTES):
-        yield chunk
 
 
 def _pairs(what: str, given: Any) -> Iterator[tuple[str, Any]]:
@@ -430,7 +210,7 @@ def _multipart(fields: list[tuple[str, bytes]], uploads: list[tuple[str, Any]]) 
     """Encode as multipart/form-data (RFC 7578), with the names escaped as browsers do."""
     # 128 random bits: no content can be made to hold the boundary, none does by accident.
     boundary = secrets.token_hex(16)
-    parts: list[_Part] = []
+    parts: list[Part] = []
     text: list[bytes] = []
     for name, value in fields:
         text += (_head(boundary, f'name="{_escaped(name)}"', {}), value, b"\r\n")
@@ -448,7 +228,7 @@ def _multipart(fields: list[tuple[str, bytes]], uploads: list[tuple[str, Any]]) 
     return _encoded(parts, f"multipart/form-data; boundary={boundary}")
 
 
-def _file(boundary: str, name: str, upload: object) -> tuple[bytes, _Part]:
+def _file(boundary: str, name: str, upload: object) -> tuple[bytes, Part]:
     """Encode one of `files`: a content, or (filename, content[, content type[, headers]])."""
     given: tuple[Any, ...] = upload if isinstance(upload, tuple) else (_filename(upload), upload)
     if not 2 <= len(given) <= 4:  # noqa: PLR2004 - the lengths named above
@@ -463,7 +243,7 @@ def _file(boundary: str, name: str, upload: object) -> tuple[bytes, _Part]:
         content_type = content_type or _guessed(filename)
     if content_type is not None and not any(key.lower() == "content-type" for key in lines):
         lines["Content-Type"] = content_type
-    return _head(boundary, disposition, lines), _part(content)
+    return _head(boundary, disposition, lines), part_of(content)
 
 
 def _filename(content: object) -> str:

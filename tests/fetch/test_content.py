@@ -18,8 +18,9 @@ from encoded_body import body, drain
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offloop import _content
-from offloop._content import HOP_BYTES, Encoded, encode
+from offloop import _sources
+from offloop._content import Encoded, encode
+from offloop._sources import HOP_BYTES
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,7 @@ def test_small_chunks_travel_together_and_slow_ones_do_not_wait() -> None:
     arrived = threading.Event()
 
     def slow() -> Iterator[bytes]:
-        threading.Event().wait(2 * _content.PATIENCE)
+        threading.Event().wait(2 * _sources.PATIENCE)
         yield b"first"
         assert arrived.wait(10)
         yield b"second"

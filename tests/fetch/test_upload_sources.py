@@ -14,7 +14,8 @@ import pytest
 import offloop
 from conftest import Run
 from offloop import _content
-from offloop._content import HOP_BYTES, encode, feed, start
+from offloop._content import encode, feed, start
+from offloop._sources import HOP_BYTES
 
 
 class FakeUpload:
