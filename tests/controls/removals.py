@@ -88,7 +88,11 @@ REMOVALS = [
 """,
             ),
         ),
-        ("tests/fetch/test_connections_close.py", "tests/fetch/test_http2.py"),
+        (
+            "tests/fetch/test_connections_close.py",
+            "tests/fetch/test_http2.py",
+            "tests/fetch/test_http2_frames.py",
+        ),
     ),
     Removal(
         "reuse-half-read",

@@ -17,11 +17,10 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from certified import certify
 
 import offloop
 from servers import Server, serve
-
-trustme = pytest.importorskip("trustme")
 
 HOSTS = (
     "example.com",
@@ -40,12 +39,7 @@ RESOLVE = dict.fromkeys(HOSTS, "127.0.0.1")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("cookies")
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(folder / "ca.pem")
-    leaf = authority.issue_cert("127.0.0.1", *HOSTS)
-    leaf.private_key_and_cert_chain_pem.write_to_path(folder / "leaf.pem")
-    return folder
+    return certify(tmp_path_factory.mktemp("cookies"), *HOSTS)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """Proxies: http, https and SOCKS 5. Their credentials are theirs alone; nothing goes around them.
 
 The proxy is `tests/servers/proxy.py`, which logs what it sees; where it is installed, tinyproxy is
-asked, too. Names below `.test` lead somewhere only if a proxy resolves them. FAULTS S6, S7, S10.
+asked, too. Names below `.test` lead somewhere only if a proxy resolves them. FAULTS S6, S10.
 """
 
 from __future__ import annotations
@@ -10,36 +10,23 @@ import asyncio
 import base64
 import contextlib
 import json
-import os
 import shutil
 import socket
-import ssl
 import subprocess
-import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from certified import certify
+from through_proxies import LOGIN, TOKEN, everything, fails, get, process, seen, through
 
 import offloop
 from servers import Server, serve
 
-trustme = pytest.importorskip("trustme")
-
-LOGIN = "ann:pass-canary"
-TOKEN = base64.b64encode(LOGIN.encode()).decode()
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("proxies")
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(folder / "ca.pem")
-    leaf = authority.issue_cert("127.0.0.1", "localhost", "origin.test")
-    leaf.private_key_and_cert_chain_pem.write_to_path(folder / "leaf.pem")
-    return folder
+    return certify(tmp_path_factory.mktemp("proxies"), "localhost", "origin.test")
 
 
 @pytest.fixture(scope="module")
@@ -64,45 +51,6 @@ def proxy() -> Iterator[Server]:
 def login() -> Iterator[Server]:
     with serve("proxy", f"login={LOGIN}") as running:
         yield running
-
-
-def seen(server: Server, ca: Path | None = None) -> list[Any]:
-    """What the server logged since it was asked last."""
-    context = ssl.create_default_context(cafile=str(ca)) if ca else None
-    direct = urllib.request.ProxyHandler({})
-    opener = urllib.request.build_opener(direct, urllib.request.HTTPSHandler(context=context))
-    with opener.open(f"{server.url}/seen", timeout=10) as answer:
-        log: list[Any] = json.load(answer)
-        return log
-
-
-def through(server: Server, scheme: str = "http", login: str = "", **options: Any) -> Any:
-    """A client of which everything goes through this proxy."""
-    credentials = f"{login}@" if login else ""
-    options.setdefault("timeout", 8)
-    return offloop.Client(proxy=f"{scheme}://{credentials}127.0.0.1:{server.port}", **options)
-
-
-def get(client: offloop.Client, *urls: str, **options: Any) -> list[offloop.Response]:
-    async def main() -> list[offloop.Response]:
-        async with client:
-            return [await client.get(url, **options) for url in urls]
-
-    return asyncio.run(main())
-
-
-def fails(client: offloop.Client, url: str, error: type[Any] = offloop.ProxyError) -> Any:
-    with pytest.raises(offloop.FetchError) as caught:
-        get(client, url)
-    assert type(caught.value) is error, repr(caught.value)
-    shown = repr(caught.value) + str(caught.value) + repr(caught.value.attempts)
-    assert "canary" not in shown
-    assert TOKEN not in shown
-    return caught.value
-
-
-def everything(server: Server, ca: Path | None = None) -> str:
-    return json.dumps(seen(server, ca)).lower()
 
 
 # HTTP.
@@ -366,182 +314,6 @@ def test_what_is_no_proxy_is_refused_when_the_client_is_made(text: str) -> None:
 def test_a_client_shows_nothing_of_its_proxy() -> None:
     client = offloop.Client(proxy="http://ann:canary@127.0.0.1:1")
     assert "canary" not in repr(client) + str(client) + repr(client.stats())
-
-
-# The environment.
-
-SCRIPT = """
-import asyncio, sys, offloop
-async def main():
-{code}
-asyncio.run(main())
-"""
-
-FETCH = """
-        for url in sys.argv[2:]:
-            try:
-                async with offloop.Client(trust_env=sys.argv[1] == "yes", timeout=5) as client:
-                    print((await client.get(url)).status_code)
-            except offloop.FetchError as error:
-                print(type(error).__name__)
-"""
-
-VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUEST_METHOD")
-
-
-def process(code: str, *arguments: str, **environment: str) -> list[str]:
-    """Run the code in a process with this environment and no other proxies; gives its lines."""
-    cleared = {name: value for name, value in os.environ.items() if name.upper() not in VARIABLES}
-    lines = [f"    {line[8:]}" for line in code.strip("\n").splitlines()]
-    ended = subprocess.run(
-        [sys.executable, "-c", SCRIPT.format(code="\n".join(lines)), *arguments],
-        env={**cleared, **environment},
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
-    assert ended.stderr == ""
-    return ended.stdout.splitlines()
-
-
-def routes(proxy: Server, *urls: str, trust: str = "yes", **environment: str) -> list[str]:
-    """Which way each URL went: "proxy" or "direct"; each has to be answered."""
-    seen(proxy)
-    ended = process(FETCH, trust, *urls, **environment)
-    assert ended == ["200"] * len(urls), ended
-    log = seen(proxy)
-    asked = [target for how, target, _ in log if how != "connect"]
-    return ["proxy" if url in asked else "direct" for url in urls]
-
-
-@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
-def test_the_environment_names_proxies(proxy: Server, origin: Server, name: str) -> None:
-    url = f"{origin.url}/told"
-    assert routes(proxy, url, **{name: proxy.url}) == ["proxy"]
-    assert routes(proxy, url, **{name: proxy.url}, trust="no") == ["direct"]
-    assert routes(proxy, url, **{name: ""}) == ["direct"]
-
-
-def test_http_proxy_is_not_believed_where_a_request_can_set_it(
-    proxy: Server, origin: Server
-) -> None:
-    """CVE-2016-1000110: to a CGI program it is the client's header `Proxy:`."""
-    url = f"{origin.url}/told"
-    cgi = {"REQUEST_METHOD": "GET"}
-    assert routes(proxy, url, HTTP_PROXY=proxy.url, **cgi) == ["direct"]
-    assert routes(proxy, url, http_proxy=proxy.url, **cgi) == ["proxy"]
-    assert routes(proxy, url, ALL_PROXY=proxy.url, **cgi) == ["proxy"]
-
-
-def test_https_has_its_own_variable(proxy: Server, origin: Server) -> None:
-    url = f"{origin.url}/told"
-    assert routes(proxy, url, HTTPS_PROXY=proxy.url) == ["direct"]
-    assert process(FETCH, "yes", "https://127.0.0.1:1/", HTTPS_PROXY="http://127.0.0.1:1") == [
-        "ProxyError"
-    ]
-
-
-def test_no_proxy_names_the_exceptions(proxy: Server, origin: Server) -> None:
-    """Each entry, and whether it covers 127.0.0.1."""
-    table = {
-        "127.0.0.1": True,
-        "127.0.0.0/8": True,
-        "127.0.0.2/32": False,
-        "*": True,
-        "10.0.0.1, 127.0.0.1": True,
-        "10.0.0.1 127.0.0.1": True,
-        f"127.0.0.1:{origin.port}": True,
-        "127.0.0.1:1": False,
-        f"*:{origin.port}": True,
-        "127.": False,
-        "127.0.0.": False,
-        "localhost": False,
-        "0.0.1": False,
-        "::1": False,
-        ",": False,
-    }
-    environment = {"HTTP_PROXY": proxy.url}
-    url = f"{origin.url}/told"
-    code = """
-        import os
-        for entry in sys.argv[2:]:
-            os.environ["NO_PROXY"] = entry
-            async with offloop.Client() as client:
-                await client.get(sys.argv[1] + "?" + entry.encode().hex())
-    """
-    seen(proxy)
-    process(code, url, *table, **environment)
-    log = json.dumps(seen(proxy))
-    took = {entry: f"?{entry.encode().hex()} HTTP" not in log for entry in table}
-    assert took == table
-
-
-def test_no_proxy_knows_names_and_those_below_them(proxy: Server, origin: Server) -> None:
-    table = {
-        "origin.test": True,
-        ".origin.test": True,
-        "ORIGIN.TEST": True,
-        "origin.test.": True,
-        "test": True,
-        ".test": True,
-        "gin.test": False,
-        "www.origin.test": False,
-        f"origin.test:{origin.port}": True,
-        "origin.test:1": False,
-        "*.test": False,
-    }
-    code = """
-        import os
-        for entry in sys.argv[2:]:
-            os.environ["no_proxy"] = entry
-            async with offloop.Client(resolve={"origin.test": "127.0.0.1"}) as client:
-                await client.get(sys.argv[1] + "?" + entry.encode().hex())
-    """
-    seen(proxy)
-    process(code, f"http://origin.test:{origin.port}/told", *table, HTTP_PROXY=proxy.url)
-    log = json.dumps(seen(proxy))
-    took = {entry: f"?{entry.encode().hex()} HTTP" not in log for entry in table}
-    assert took == table
-
-
-def test_an_explicit_proxy_outranks_the_environment(proxy: Server, origin: Server) -> None:
-    code = """
-        async with offloop.Client(proxy=sys.argv[1]) as client:
-            print((await client.get(sys.argv[2])).status_code)
-    """
-    seen(proxy)
-    environment = {"HTTP_PROXY": "http://127.0.0.1:1", "NO_PROXY": "*"}
-    assert process(code, proxy.url, f"{origin.url}/told", **environment) == ["200"]
-    assert len(seen(proxy)) == 1
-
-
-def test_a_variable_that_is_no_proxy_is_an_error_that_does_not_show_it() -> None:
-    code = """
-        try:
-            offloop.Client()
-        except offloop.InvalidURL as error:
-            print(error)
-    """
-    (line,) = process(code, HTTPS_PROXY="gopher://ann:canary@127.0.0.1")
-    assert "HTTPS_PROXY" in line
-    assert "canary" not in line
-
-
-def test_netrc_and_key_log_play_no_part(secure: Server, folder: Path, tmp_path: Path) -> None:
-    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login ann password canary\n")
-    (tmp_path / ".netrc").chmod(0o600)
-    code = """
-        async with offloop.Client(verify=sys.argv[1]) as client:
-            print((await client.get(sys.argv[2])).text)
-    """
-    environment = {
-        "HOME": str(tmp_path),
-        "NETRC": str(tmp_path / ".netrc"),
-        "SSLKEYLOGFILE": str(tmp_path / "keys"),
-    }
-    (text,) = process(code, str(folder / "ca.pem"), f"{secure.url}/told", **environment)
-    assert "authorization" not in text
-    assert not (tmp_path / "keys").exists()
 
 
 # A proxy that others wrote.

@@ -13,23 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from certified import certify
 
 import offloop
 from servers import Server, serve
-
-trustme = pytest.importorskip("trustme")
 
 LOGIN = "ann:pass-canary"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("proxies")
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(folder / "ca.pem")
-    leaf = authority.issue_cert("127.0.0.1")
-    leaf.private_key_and_cert_chain_pem.write_to_path(folder / "leaf.pem")
-    return folder
+    return certify(tmp_path_factory.mktemp("proxies"))
 
 
 @pytest.fixture(scope="module")
