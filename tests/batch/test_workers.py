@@ -177,19 +177,22 @@ def killed_while_busy(counting: Counting, pid: int) -> threading.Thread:
     return thread
 
 
+async def fetched_while_a_worker_dies(
+    counting: Counting, requests: list[Any]
+) -> list[offloop.Fetched]:
+    async with offloop.Pool(on="process", limit=2) as pool:
+        thread = killed_while_busy(counting, await pool.run(os.getpid))
+        try:
+            options: Any = {"limit": 16, "per_host": 4}
+            return [got async for got in offloop.fetch_all(requests, workers=pool, **options)]
+        finally:
+            thread.join()
+
+
 def test_a_pool_that_heals_fetches_the_lists_of_a_lost_worker_again(counting: Counting) -> None:
     urls: list[Any] = [f"{counting.host(n % 8 + 1)}/hold/0.02/n{n}" for n in range(400)]
 
-    async def main() -> list[offloop.Fetched]:
-        async with offloop.Pool(on="process", limit=2) as pool:
-            thread = killed_while_busy(counting, await pool.run(os.getpid))
-            try:
-                options: Any = {"limit": 16, "per_host": 4}
-                return [got async for got in offloop.fetch_all(urls, workers=pool, **options)]
-            finally:
-                thread.join()
-
-    got = asyncio.run(main())
+    got = asyncio.run(fetched_while_a_worker_dies(counting, urls))
     assert Counter(one.index for one in got) == dict.fromkeys(range(400), 1)
     assert [one.error for one in got] == [None] * 400
     times = counting.report()["times"]
@@ -216,16 +219,7 @@ def test_what_is_not_safe_to_be_asked_for_twice_is_not(counting: Counting) -> No
         offloop.Request("POST", f"{counting.host(n % 8 + 1)}/hold/0.05/n{n}") for n in range(200)
     ]
 
-    async def main() -> list[offloop.Fetched]:
-        async with offloop.Pool(on="process", limit=2) as pool:
-            thread = killed_while_busy(counting, await pool.run(os.getpid))
-            try:
-                options: Any = {"limit": 16, "per_host": 4}
-                return [got async for got in offloop.fetch_all(posts, workers=pool, **options)]
-            finally:
-                thread.join()
-
-    got = asyncio.run(main())
+    got = asyncio.run(fetched_while_a_worker_dies(counting, posts))
     assert Counter(one.index for one in got) == dict.fromkeys(range(200), 1)
     assert {type(one.error) for one in got} == {type(None), offloop.WorkerDied}
     assert max(len(each) for each in counting.report()["times"].values()) == 1

@@ -347,29 +347,35 @@ def test_an_iterator_of_anything_but_bytes_is_a_type_error(counting: Server) -> 
     asyncio.run(main())
 
 
+def endless(form: str) -> tuple[Any, threading.Event]:
+    """A body that goes on until it is closed, and what tells that it was."""
+    ended = threading.Event()
+
+    def plain() -> Iterator[bytes]:
+        try:
+            while True:
+                yield b"x" * 65_536
+        finally:
+            ended.set()
+
+    async def later() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"x" * 65_536
+        finally:
+            ended.set()
+
+    return (plain() if form == "sync" else later()), ended
+
+
 @pytest.mark.parametrize("form", ["sync", "async"])
 def test_an_early_answer_ends_the_upload_and_closes_the_iterator(
     counting: Server, form: str
 ) -> None:
-    ended = threading.Event()
-
-    def endless() -> Iterator[bytes]:
-        try:
-            while True:
-                yield b"x" * 65_536
-        finally:
-            ended.set()
-
-    async def endless_later() -> AsyncIterator[bytes]:
-        try:
-            while True:
-                yield b"x" * 65_536
-        finally:
-            ended.set()
+    content, ended = endless(form)
 
     async def main() -> None:
         async with offloop.Client() as client:
-            content: Any = endless() if form == "sync" else endless_later()
             answer = await client.post(f"{counting.url}/early/x", content=content)
             assert (answer.status_code, answer.content) == (413, b"no")
             assert await asyncio.to_thread(ended.wait, 30)
@@ -381,25 +387,10 @@ def test_an_early_answer_ends_the_upload_and_closes_the_iterator(
 def test_a_cancelled_upload_closes_the_iterator_and_the_connection(
     counting: Server, form: str
 ) -> None:
-    ended = threading.Event()
-
-    def endless() -> Iterator[bytes]:
-        try:
-            while True:
-                yield b"x" * 65_536
-        finally:
-            ended.set()
-
-    async def endless_later() -> AsyncIterator[bytes]:
-        try:
-            while True:
-                yield b"x" * 65_536
-        finally:
-            ended.set()
+    content, ended = endless(form)
 
     async def main() -> None:
         async with offloop.Client() as client:
-            content: Any = endless() if form == "sync" else endless_later()
             job = client.post(f"{counting.url}/upload/cancelled?0.002", content=content).start()
             while not report(counting)["received"].get("cancelled"):
                 await asyncio.sleep(0.01)
