@@ -27,8 +27,13 @@ _T = TypeVar("_T")
 class Observer(Protocol):
     """Is told of every request of the clients that are made while it is the `observer`."""
 
-    def begin(self, request: Request) -> tuple[Mapping[str, str], Callable[[Job[Response]], None]]:
-        """Return headers to add to a request that begins, and what to call when it is over."""
+    def begin(
+        self, request: Request, answer: Callable[[Job[Any]], Response | None]
+    ) -> tuple[Mapping[str, str], Callable[[Job[Any]], None]]:
+        """Return headers to add to a request that begins, and what to call when it is over.
+
+        `answer` gives the response to a Job that was not cancelled, if there is one.
+        """
         ...
 
 
@@ -92,10 +97,7 @@ class Calls:
         shown = {name: value for name, value in options.items() if name not in _BODY}
 
         def send() -> Job[Response]:
-            over = None
-            if self._observer is not None:
-                added, over = self._observer.begin(describe(method, url, **shown))
-                options["headers"] = merged(options.get("headers") or (), added)
+            over = self._begun(lambda: describe(method, url, **shown), _result, options)
             job = make(method, url, **options)
             if over is not None:
                 job._before_others(over)
@@ -119,8 +121,11 @@ class Calls:
         meters: list[Meter] = []
 
         def send() -> Job[Saved]:
+            over = self._begun(lambda: describe("GET", url, **options), answer, options)
             job, meter = make(url, **options)
             meters.append(meter)
+            if over is not None:
+                job._before_others(over)
             return job
 
         def answer(job: Job[Saved]) -> Response | None:
@@ -132,6 +137,19 @@ class Calls:
 
         request = describe("GET", url, **options) if self._waits or self._before else None
         return self._around(request, send, answer)
+
+    def _begun(
+        self,
+        describe: Callable[[], Request],
+        answer: Callable[[Job[Any]], Response | None],
+        options: dict[str, Any],
+    ) -> Callable[[Job[Any]], None] | None:
+        """Tell the observer of a request, whose options get what it adds; give what ends it."""
+        if self._observer is None:
+            return None
+        added, over = self._observer.begin(describe(), answer)
+        options["headers"] = merged(options.get("headers") or (), added)
+        return over
 
     def _around(
         self,

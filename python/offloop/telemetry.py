@@ -7,7 +7,8 @@
 
 Names follow the stable conventions for HTTP clients
 (https://opentelemetry.io/docs/specs/semconv/http/). A span begins when the request is asked for and
-ends with its head if it is streamed, with its body else; retries and redirects are inside it. The
+ends with its head if it is streamed, with its body else; retries and redirects are inside it. A
+download is one span, too, however many requests it makes, and ends when the file is there. The
 context travels in ``traceparent``, and into worker threads, which copy context variables anyway.
 Everything here runs in the loop's thread, or in that of the exporter that reads the metrics.
 """
@@ -90,7 +91,9 @@ class _Observer:
         ):
             meter.create_observable_counter(name, callbacks=[_reader(read)], unit=unit)
 
-    def begin(self, request: Request) -> tuple[dict[str, str], Callable[[Job[Response]], None]]:
+    def begin(
+        self, request: Request, answer: Callable[[Job[Any]], Response | None]
+    ) -> tuple[dict[str, str], Callable[[Job[Any]], None]]:
         """Return headers to add to a request that begins, and what to call when it is over."""
         parts = urlsplit(request.url)
         known = request.method in _KNOWN
@@ -112,13 +115,20 @@ class _Observer:
         propagate.inject(headers, context=trace.set_span_in_context(span))
         began = time.perf_counter()
 
-        def over(job: Job[Response]) -> None:
-            self._end(job, span, common, time.perf_counter() - began)
+        def over(job: Job[Any]) -> None:
+            seconds = time.perf_counter() - began
+            response = None if job.cancelled() else answer(job)
+            self._end(job, response, span, common, seconds)
 
         return headers, over
 
     def _end(
-        self, job: Job[Response], span: trace.Span, common: dict[str, Any], seconds: float
+        self,
+        job: Job[Any],
+        response: Response | None,
+        span: trace.Span,
+        common: dict[str, Any],
+        seconds: float,
     ) -> None:
         error = None if job.cancelled() else job.exception()
         if job.cancelled():
@@ -127,8 +137,7 @@ class _Observer:
             kind = type(error)
             common["error.type"] = f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}"
             span.record_exception(error)
-        else:
-            response = job.result()
+        if response is not None:
             common["http.response.status_code"] = response.status_code
             common["network.protocol.version"] = _VERSIONS[response.http_version]
             if response.status_code >= _FIRST_FAILURE:

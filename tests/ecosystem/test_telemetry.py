@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -76,6 +77,68 @@ def test_a_request_is_a_span_and_a_duration(run: Any, told: Server, collected: C
     assert int(span_id, 16) == span.context.span_id
 
 
+def test_a_download_is_one_span_until_the_file_is_there(
+    run: Any, told: Server, collected: Collected, tmp_path: Path
+):
+    async def main() -> None:
+        async with offloop.Client() as client:
+            await client.download(f"{told.url}/told?status=200&secret=x", tmp_path / "sent")
+
+    run(main())
+    span = collected.span()
+    assert (span.name, span.kind) == ("GET", trace.SpanKind.CLIENT)
+    expected = {
+        "http.request.method": "GET",
+        "http.response.status_code": 200,
+        "network.protocol.version": "1.1",
+        "server.address": "127.0.0.1",
+        "server.port": told.port,
+    }
+    assert dict(span.attributes) == {**expected, "url.full": f"{told.url}/told"}
+    assert span.status.is_ok
+    (point,) = collected.metrics()["http.client.request.duration"]
+    assert (dict(point.attributes), point.count) == (expected, 1)
+    # The server can go on with the trace.
+    sent = json.loads((tmp_path / "sent").read_text())["headers"]
+    traceparent = {name.lower(): value for name, value in sent}["traceparent"]
+    assert int(traceparent.split("-")[2], 16) == span.context.span_id
+
+
+def test_a_download_in_parts_is_one_span(ranges: Server, collected: Collected, tmp_path: Path):
+    async def main() -> list[offloop.Downloaded]:
+        async with offloop.Client() as client:
+            urls = [f"{ranges.url}/honest/100000/{name}" for name in "ab"]
+            many = client.downloads(urls, tmp_path, connections=4, min_part=1000)
+            return [got async for got in many]
+
+    assert [got.error for got in asyncio.run(main())] == [None, None]
+    spans = collected.exporter.get_finished_spans()
+    assert sorted(span.attributes["url.full"][-1] for span in spans) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "status"),
+    [
+        ("{}/told?status=404", "404", 404),
+        ("http://127.0.0.1:1/x", "offloop.ConnectError", None),
+    ],
+)
+def test_a_download_that_fails_is_an_error_of_its_span(
+    told: Server, collected: Collected, tmp_path: Path, url: str, kind: str, status: int | None
+):
+    async def main() -> None:
+        async with offloop.Client() as client:
+            with pytest.raises(offloop.FetchError):
+                await client.download(url.format(told.url), tmp_path / "x")
+
+    asyncio.run(main())
+    span = collected.span()
+    assert span.attributes["error.type"] == kind
+    assert span.attributes.get("http.response.status_code") == status
+    assert span.status.status_code is trace.StatusCode.ERROR
+    assert span.events
+
+
 def test_the_span_is_a_child_of_the_callers(told: Server, collected: Collected):
     tracer = collected.tracers.get_tracer("test")
 
@@ -113,13 +176,15 @@ def test_a_failure_is_an_error_of_the_span(
     assert bool(span.events) is described
 
 
-def test_a_cancelled_request_ends_its_span(collected: Collected):
+@pytest.mark.parametrize("downloads", [False, True])
+def test_a_cancelled_request_ends_its_span(collected: Collected, tmp_path: Path, downloads: bool):
     async def main() -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
             async with offloop.Client() as client:
+                job = client.download(url, tmp_path / "x") if downloads else client.get(url)
                 with pytest.raises(TimeoutError):
-                    await asyncio.wait_for(client.get(url), 0.05)
+                    await asyncio.wait_for(job, 0.05)
 
     asyncio.run(main())
     assert collected.span().attributes["error.type"] == "asyncio.CancelledError"
