@@ -1,7 +1,7 @@
 """Fields that check what they are given, and the checks: for the classes of `offloop.options`.
 
 A check takes the name of the field, for its message, and the value; it gives what is kept, or
-raises TypeError or ValueError. This module imports nothing of offloop.
+raises TypeError or ValueError. This module imports nothing of offloop but its exceptions.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+
+from offloop.exceptions import InvalidHeader
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
@@ -155,4 +157,6 @@ def secret(name: str, value: str) -> None:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be str, not {type(value).__name__}")
     if any(character < " " or character == "\x7f" for character in value):
-        raise ValueError(f"{name} has a control character")
+        raise InvalidHeader(f"{name} has a control character")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise InvalidHeader(f"{name} contains a lone surrogate")

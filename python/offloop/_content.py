@@ -29,8 +29,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 from urllib.parse import urlencode
 
-from offloop._sources import Awaited, Part, Pulled, Source, Stored, part_of
-from offloop.exceptions import Closed, InvalidHeader
+from offloop._sources import Awaited, Part, Pulled, Source, Stored, octets, part_of
+from offloop.exceptions import Closed, InvalidBody, InvalidHeader
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -81,7 +81,8 @@ def encode(
     """Make a body of what the user gave; None stands for what was left out, as in httpx.
 
     Raises TypeError for what is no body, or several; `InvalidHeader` for what would break out of
-    a part's header; OSError for a path; ValueError for what JSON or UTF-8 cannot express.
+    a part's header, or cannot be written there; OSError for a path; `InvalidBody` for what JSON or
+    UTF-8 cannot express.
     """
     form = data is not None or files is not None
     if (content is not None) + form + (json is not None) > 1:
@@ -89,7 +90,7 @@ def encode(
     if content is not None:
         return _encoded([part_of(content)], None)
     if json is not None:
-        return _encoded([_dump(json).encode()], "application/json")
+        return _encoded([_json(json)], "application/json")
     uploads = list(_pairs("files", files)) if files is not None else []
     if isinstance(data, (bytes, bytearray, memoryview, str)):
         if uploads:
@@ -99,7 +100,8 @@ def encode(
     if uploads:
         return _multipart(fields, uploads)
     if fields:
-        return _encoded([urlencode(fields).encode()], "application/x-www-form-urlencoded")
+        pairs = [(octets("a name in data", name), value) for name, value in fields]
+        return _encoded([urlencode(pairs).encode()], "application/x-www-form-urlencoded")
     return Encoded([], 0, None, None)
 
 
@@ -187,6 +189,14 @@ def _pairs(what: str, given: Any) -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
+def _json(value: object) -> bytes:
+    try:
+        text = _dump(value)
+    except ValueError as error:
+        raise InvalidBody(f"the body is no JSON: {error}") from error
+    return octets("the body", text)
+
+
 def _fields(data: Any) -> Iterator[tuple[str, bytes]]:
     for name, value in _pairs("data", data):
         for each in value if isinstance(value, (list, tuple)) else (value,):
@@ -201,7 +211,7 @@ def _field(name: str, value: object) -> bytes:
     if isinstance(value, bool):
         return b"true" if value else b"false"
     if isinstance(value, (str, int, float)):
-        return str(value).encode()
+        return octets(f"data[{name!r}]", str(value))
     kind = type(value).__name__
     raise TypeError(f"data[{name!r}] must be str, bytes, a number, bool or None, not {kind}")
 
@@ -276,8 +286,11 @@ def _head(boundary: str, disposition: str, lines: Mapping[str, str]) -> bytes:
         if _CONTROL.search(value):
             raise InvalidHeader(f"the header {name!r} of a part has a control character")
         text.append(f"{name}: {value}")
-    # File names that were not UTF-8 go out as the bytes they were.
-    return "\r\n".join([*text, "", ""]).encode(errors="surrogateescape")
+    try:
+        # File names that were not UTF-8 go out as the bytes they were.
+        return "\r\n".join([*text, "", ""]).encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        raise InvalidHeader("the head of a part contains a lone surrogate") from None
 
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

@@ -30,6 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from offloop.exceptions import InvalidBody
 from offloop.offload import run
 
 HOP_BYTES = 256 * 1024
@@ -161,10 +162,18 @@ class Source:
             self._parts = deque()
 
 
+def octets(what: str, text: str) -> bytes:
+    """Give a text as UTF-8; it is not shown where it has no such form."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise InvalidBody(f"{what} contains a lone surrogate") from None
+
+
 def part_of(content: object) -> Part:
     """Whatever may be a body, or the content of one part of a form."""
     if isinstance(content, str):
-        return content.encode()
+        return octets("the body", content)
     if isinstance(content, (bytes, bytearray, memoryview)):
         return bytes(content)
     if isinstance(content, os.PathLike):

@@ -6,6 +6,7 @@
     ├── FetchError                      url, phase, request, attempts, history
     │   ├── InvalidURL                  (ValueError)
     │   ├── InvalidHeader               (ValueError)
+    │   ├── InvalidBody                 (ValueError)
     │   ├── ConnectError                (ConnectionError) errno, addresses
     │   │   ├── DNSError
     │   │   ├── TLSError
@@ -113,6 +114,10 @@ class InvalidURL(FetchError, ValueError):
 
 class InvalidHeader(FetchError, ValueError):
     """A method, header name or value that would not survive the wire."""
+
+
+class InvalidBody(FetchError, ValueError):
+    """A request's body that no bytes stand for: text with a lone surrogate, NaN in JSON."""
 
 
 class ConnectError(FetchError, ConnectionError):

@@ -227,8 +227,8 @@ def fetch(url: str, *, method: str = "GET", **options: Unpack[RequestOptions]) -
     json, auth, timeout (seconds in total, default 300), follow_redirects, retries, max_body
     (bytes).
 
-    Raises: at once `InvalidURL`, `InvalidHeader`; from the await `ConnectError` and its
-    `DNSError`, `TLSError` and `ProxyError`; `FetchTimeout` and its kinds by phase;
+    Raises: at once `InvalidURL`, `InvalidHeader`, `InvalidBody`; from the await `ConnectError` and
+    its `DNSError`, `TLSError` and `ProxyError`; `FetchTimeout` and its kinds by phase;
     `ProtocolError` and its `TruncatedBody` and `HeadersTooLarge`; `DecodeError`,
     `BodyTooLarge`, `RedirectError`, `ForkedProcessError`. A status of 4xx or 5xx is a response,
     not an error: see `Response.raise_for_status`.

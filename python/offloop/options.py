@@ -5,7 +5,7 @@ Nothing here does anything: Rust reads the attributes, and what is short for one
 
 Every class is frozen, can be compared, hashed, pickled and shared by threads. Durations are
 seconds as int, float or timedelta, and are kept as float. This module imports nothing of offloop
-but its checks.
+but its checks and exceptions.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from typing import (
 
 from offloop import _checks as check
 from offloop._checks import Checked
+from offloop.exceptions import InvalidHeader
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -191,7 +192,7 @@ class _Login(_Hidden):
         check.secret("user", self.user)
         check.secret("password", self.password)
         if ":" in self.user:
-            raise ValueError("user has a colon, which separates it from the password")
+            raise InvalidHeader("user has a colon, which separates it from the password")
 
 
 @dataclass(frozen=True, repr=False)
@@ -201,7 +202,8 @@ class BasicAuth(_Login):
     ``auth=("user", "password")`` is short for it. Use it over https only. `repr` shows neither;
     a pickle holds both.
 
-    Raises TypeError for what is not str, ValueError for a control character or a colon in `user`.
+    Raises TypeError for what is not str, `InvalidHeader` for a control character, a lone surrogate,
+    or a colon in `user`.
 
     >>> BasicAuth("ann", "secret")
     BasicAuth(***)
@@ -214,7 +216,8 @@ class DigestAuth(_Login):
 
     The password itself is not sent. `repr` shows neither; a pickle holds both.
 
-    Raises TypeError for what is not str, ValueError for a control character or a colon in `user`.
+    Raises TypeError for what is not str, `InvalidHeader` for a control character, a lone surrogate,
+    or a colon in `user`.
 
     >>> DigestAuth("ann", "secret")
     DigestAuth(***)
@@ -227,7 +230,7 @@ class BearerAuth(_Hidden):
 
     Use it over https only. `repr` does not show it; a pickle holds it.
 
-    Raises TypeError for what is not str, ValueError unless all is visible ASCII.
+    Raises TypeError for what is not str, `InvalidHeader` unless all is visible ASCII.
 
     >>> BearerAuth("eyJhbGciOi")
     BearerAuth(***)
@@ -238,7 +241,7 @@ class BearerAuth(_Hidden):
     def __post_init__(self) -> None:
         check.secret("token", self.token)
         if not self.token or not self.token.isascii() or " " in self.token:
-            raise ValueError("token must be one or more visible ASCII characters")
+            raise InvalidHeader("token must be one or more visible ASCII characters")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -122,6 +122,7 @@ def test_every_exception_is_exported_and_has_its_builtin_base() -> None:
         "ConnectError": ConnectionError,
         "FetchTimeout": TimeoutError,
         "InvalidURL": ValueError,
+        "InvalidBody": ValueError,
         "InvalidHeader": ValueError,
         "LifecycleError": RuntimeError,
         "ResourceExhausted": OSError,

@@ -77,30 +77,87 @@ def test_such_a_url_among_many_is_a_result_and_costs_the_others_nothing(
     assert len(seen) == (3 if hooked else 0)
 
 
-def test_other_texts_with_lone_surrogates_are_refused_by_kind(server: Server) -> None:
-    bad = "hunter2\ud800"
-    client = offloop.Client(base_url=server.url)
-    cases: list[tuple[type[Exception], dict[str, Any]]] = [
-        (offloop.InvalidHeader, {"headers": {"x": bad}}),
-        (offloop.InvalidHeader, {"headers": {bad: "x"}}),
-        (offloop.InvalidHeader, {"headers": [("x", bad)]}),
-        (offloop.InvalidHeader, {"cookies": {"x": bad}}),
-        (offloop.InvalidHeader, {"cookies": {bad: "x"}}),
-        (offloop.InvalidHeader, {"auth": ("ann", bad)}),
-        (offloop.InvalidURL, {"params": {"x": bad}}),
-        (offloop.InvalidURL, {"params": {bad: "x"}}),
-        (offloop.InvalidURL, {"params": {"x": ["1", bad]}}),
-        (offloop.InvalidURL, {"params": bad}),
-        (ValueError, {"content": bad}),
-        (ValueError, {"data": {"x": bad}}),
-    ]
-    for kind, options in cases:
+SECRET = "hunter2\ud800"
+TYPED = ("f", b"x", "text/plain")
+
+REQUESTS: list[tuple[type[Exception], dict[str, Any]]] = [
+    (offloop.InvalidHeader, {"headers": {"x": SECRET}}),
+    (offloop.InvalidHeader, {"headers": {SECRET: "x"}}),
+    (offloop.InvalidHeader, {"headers": [("x", SECRET)]}),
+    (offloop.InvalidHeader, {"cookies": {"x": SECRET}}),
+    (offloop.InvalidHeader, {"cookies": {SECRET: "x"}}),
+    (offloop.InvalidHeader, {"auth": ("ann", SECRET)}),
+    (offloop.InvalidHeader, {"auth": (SECRET, "x")}),
+    (offloop.InvalidURL, {"params": {"x": SECRET}}),
+    (offloop.InvalidURL, {"params": {SECRET: "x"}}),
+    (offloop.InvalidURL, {"params": {"x": ["1", SECRET]}}),
+    (offloop.InvalidURL, {"params": SECRET}),
+    (offloop.InvalidBody, {"data": SECRET}),
+    (offloop.InvalidBody, {"data": {"x": SECRET}}),
+    (offloop.InvalidBody, {"data": {"x": ["1", SECRET]}}),
+    (offloop.InvalidBody, {"data": {SECRET: "x"}}),
+    (offloop.InvalidBody, {"json": {"x": SECRET}}),
+    (offloop.InvalidBody, {"json": {SECRET: "x"}}),
+    (offloop.InvalidBody, {"json": SECRET}),
+    (offloop.InvalidBody, {"files": {"x": ("f", SECRET)}}),
+    (offloop.InvalidBody, {"files": {"x": b"x"}, "data": {"y": SECRET}}),
+    (offloop.InvalidHeader, {"files": {"x": b"x"}, "data": {SECRET: "y"}}),
+    (offloop.InvalidHeader, {"files": {SECRET: b"x"}}),
+    (offloop.InvalidHeader, {"files": {"x": (SECRET, b"x")}}),
+    (offloop.InvalidHeader, {"files": {"x": ("f", b"x", SECRET)}}),
+    (offloop.InvalidHeader, {"files": {"x": (*TYPED, {"x": SECRET})}}),
+]
+
+
+def is_typed(kind: type[Exception], refused: pytest.ExceptionInfo[Exception]) -> None:
+    error = refused.value
+    assert type(error) is kind
+    assert "lone surrogate" in str(error)
+    assert "hunter2" not in f"{error!s}{error!r}{error.__cause__!r}"
+    str(error).encode()
+
+
+@pytest.mark.parametrize(("kind", "options"), REQUESTS)
+def test_text_of_a_request_is_refused_by_where_it_was_to_go(
+    server: Server, kind: type[Exception], options: dict[str, Any]
+) -> None:
+    with pytest.raises(kind) as refused:
+        offloop.Client(base_url=server.url).request("POST", "/1k", **options)
+    is_typed(kind, refused)
+    if options.keys() <= {"headers", "cookies", "auth", "params"}:
         with pytest.raises(kind) as refused:
-            client.request("POST", "/1k", **options)
-        if kind is not ValueError:
-            assert "hunter2" not in str(refused.value), options
-            assert "lone surrogate" in str(refused.value)
-    for kind, options in cases[:10]:
-        if "auth" not in options:
-            with pytest.raises(kind):
-                offloop.Client(base_url=server.url, **options).get("/1k")
+            offloop.Client(base_url=server.url, **options).get("/1k")
+        is_typed(kind, refused)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: offloop.BasicAuth("ann", SECRET),
+        lambda: offloop.BasicAuth(SECRET, "x"),
+        lambda: offloop.DigestAuth("ann", SECRET),
+        lambda: offloop.BearerAuth(SECRET),
+        lambda: offloop.Request("GET", "http://x/", headers={"x": SECRET}),
+    ],
+)
+def test_text_for_the_head_of_a_request_is_refused_where_it_is_given(make: Any) -> None:
+    with pytest.raises(offloop.InvalidHeader) as refused:
+        make()
+    is_typed(offloop.InvalidHeader, refused)
+
+
+def test_headers_that_a_function_adds_are_refused_by_kind(server: Server) -> None:
+    async def main() -> None:
+        with pytest.raises(offloop.InvalidHeader) as refused:
+            await offloop.fetch(f"{server.url}/1k", auth=lambda _: {"x": SECRET})
+        is_typed(offloop.InvalidHeader, refused)
+
+    asyncio.run(main())
+
+
+def test_what_json_does_not_have_is_refused_by_kind() -> None:
+    ring: list[Any] = []
+    ring.append(ring)
+    for value in (float("nan"), float("-inf"), ring):
+        with pytest.raises(offloop.InvalidBody, match="is no JSON"):
+            offloop.Client().post("http://x/", json=value)
