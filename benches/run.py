@@ -2,7 +2,8 @@
 
 usage: run.py [--section SECTION ...] [--rounds N] [--quick] [--only CASE ...] [--client NAME ...]
 
-The sections: bridge, fetch, spin, batch, download, stale, offload, processes, sdk, files, watch.
+The sections: bridge, fetch, spin, batch, download, stale, offload, lag, processes, sdk, files,
+watch.
 
 See README.md beside this file for what is measured, and how to read it.
 """
@@ -25,6 +26,7 @@ import section_bridge
 import section_download
 import section_fetch
 import section_files
+import section_lag
 import section_offload
 import section_processes
 import section_sdk
@@ -42,6 +44,7 @@ SECTIONS: dict[str, Callable[[Plan], Section]] = {
     "download": section_download.download,
     "stale": stale.stale,
     "offload": section_offload.offload,
+    "lag": section_lag.lag,
     "processes": section_processes.processes,
     "sdk": section_sdk.sdk,
     "files": section_files.files,

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from offloop._offloop import Job
-    from offloop.pool import Calls, Kind, On, OnCancel, Pool, Seconds
+    from offloop.pool import Kind, On, Pool
+    from offloop.pools._calls import Calls, OnCancel, Seconds
 
 P = ParamSpec("P")
 T = TypeVar("T")
