@@ -341,7 +341,7 @@ def test_the_stalls_of_a_day_stay_small():
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
-        for number in range(2_000):
+        for number in range(700):
             stall = Stall(Record(number), seen(number), loop="l", thread="t", clock=0.0)
             keeper.add(stall)
             keeper.open[number] = stall
