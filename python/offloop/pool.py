@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import itertools
+import logging
 import os
 import threading
 import weakref
@@ -16,7 +17,7 @@ from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from offloop import _lifecycle
-from offloop.pools import _base, _dispatch, _rules, thread
+from offloop.pools import _base, _dispatch, _rules, _worker, thread
 from offloop.pools._calls import Calls, View, positive
 
 if TYPE_CHECKING:
@@ -172,9 +173,7 @@ class Pool(Calls, Executor):
         if self._dispatcher is not None:
             if not ended:
                 calls = self._dispatcher.cancel_all()
-                left += [
-                    f"{getattr(call.fn, '__qualname__', call.fn)} in {self.on}" for call in calls
-                ]
+                left += [f"{_worker.full_name(call.fn)} in {self.on}" for call in calls]
                 self._dispatcher.place.kill()
             self._close_place()
         return left
@@ -221,9 +220,18 @@ class Pool(Calls, Executor):
         thread.settle_failed()
 
     def _kill(self) -> None:
-        """End what is left at the exit of the interpreter."""
-        if self._dispatcher is not None:
-            self._dispatcher.place.kill()
+        """End what is left at the exit of the interpreter, and name it."""
+        if self._dispatcher is None:
+            return
+        if self.on != "interpreter":  # which waits for its calls once more, and names them then
+            for call in self._dispatcher.under_way():
+                logging.getLogger("offloop").warning(
+                    "left %s running at exit: pool %r on %s",
+                    _worker.full_name(call.fn),
+                    self.name,
+                    self.on,
+                )
+        self._dispatcher.place.kill()
 
     def _close_place(self) -> None:
         if self._dispatcher is not None:

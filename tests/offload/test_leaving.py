@@ -115,6 +115,29 @@ def test_a_slow_generator_is_closed_after_the_item_it_is_at(run: Run[Any]) -> No
     run(main())
 
 
+def test_a_view_that_abandons_does_not_wait_for_a_blocked_generator(run: Run[Any]) -> None:
+    release, closed = threading.Event(), threading.Event()
+
+    def blocked() -> Iterator[int]:
+        try:
+            yield 1
+            release.wait(LIMIT)
+            yield 2
+        finally:
+            closed.set()
+
+    async def main() -> bool:
+        view = offloop.Pool("blocked", limit=1).view(on_cancel="abandon")
+        async with contextlib.aclosing(view.iterate(blocked())) as items:
+            async for _ in items:
+                break
+        return closed.is_set()
+
+    assert not run(main())
+    release.set()
+    assert closed.wait(LIMIT)
+
+
 @pytest.mark.parametrize("wrong", [5, None, object()])
 def test_a_source_that_is_none_is_refused_at_the_call(wrong: Any) -> None:
     for way in (offloop.map, offloop.Pool(limit=1).amap):

@@ -121,6 +121,7 @@ EXIT = """if True:
     import offloop, matrix_jobs
 
     async def main():
+        {keep}
         pool = offloop.Pool("stuck", on={place!r}, limit=1)
         call = pool.view(on_cancel="abandon").run(matrix_jobs.touch_and_sleep, {file!r}, 3600)
         future = call.start()
@@ -133,20 +134,26 @@ EXIT = """if True:
 """
 
 
+@pytest.mark.parametrize("kept", [False, True], ids=["dropped", "kept"])
 @pytest.mark.parametrize("place", ["thread", "process"])
 def test_a_stuck_call_holds_up_the_exit_for_three_seconds_at_most(
-    place: str, tmp_path: Path
+    place: str, kept: bool, tmp_path: Path
 ) -> None:
-    code = EXIT.format(place=place, file=str(tmp_path / "begun"))
+    code = EXIT.format(
+        place=place, keep="global pool" if kept else "", file=str(tmp_path / "begun")
+    )
     began: list[float] = []
     program = subprocess.Popen(
         [sys.executable, "-c", code],
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parent)])},
     )
     assert program.stdout is not None
+    assert program.stderr is not None
     began.append(float(program.stdout.readline()))  # the end of main
     assert program.wait(LIMIT) == 0
-    program.stdout.close()
+    with program.stdout, program.stderr:
+        assert "touch_and_sleep running at exit" in program.stderr.read()
     assert time.time() - began[0] <= 5  # three, and what a busy machine adds

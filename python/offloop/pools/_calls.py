@@ -61,6 +61,7 @@ class Calls(_offloop.Runner):
     _dispatcher: _dispatch.Dispatcher | None = None
     _limit: int
     _queue: int
+    _on_cancel: OnCancel = "wait"
     name: str
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -156,7 +157,8 @@ class Calls(_offloop.Runner):
         reader. The worker is taken until the end.
 
         Raises what `source` raises, after the items before it. Leaving the loop early closes
-        `source` in its thread; use ``contextlib.aclosing`` to have that done before going on.
+        `source` in its thread, after the item it is at; use ``contextlib.aclosing`` to have that
+        done before going on. A view with ``on_cancel="abandon"`` does not wait for it.
 
         Only for pools of threads, and inline ones, which iterate in the loop's thread.
 
@@ -213,6 +215,7 @@ class View(Calls):
         self.name: str = base.name
         self._limit = options.get("gate", (base._limit,))[0]
         self._queue = base._queue
+        self._on_cancel = options.get("on_cancel", base._on_cancel)
         self._dispatcher = base._dispatcher
         self._derive(base, options)
 

@@ -62,10 +62,14 @@ class Dispatcher:
 
     def cancel_all(self) -> list[Call]:
         """Tell the place to give up what is under way; gives these calls."""
-        calls = list(self._under_way)
+        calls = self.under_way()
         for call in calls:
             self.place.cancel(call, "close")
         return calls
+
+    def under_way(self) -> list[Call]:
+        """Give the calls that have been handed to the place and are not over."""
+        return list(self._under_way)
 
     def __del__(self) -> None:
         self.place.close()

@@ -115,7 +115,7 @@ async def iterate(pool: Calls, source: Iterable[T], batch: int) -> AsyncGenerato
             await pump.waiter
     finally:
         pump.stop()
-        if job.state == "queued":
+        if job.state == "queued" or pool._on_cancel != "wait":
             job.cancel()
         elif not job.done():
             await job  # the worker closes the source

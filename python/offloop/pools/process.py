@@ -13,6 +13,7 @@ from __future__ import annotations
 import atexit
 import collections
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -256,6 +257,11 @@ def _end_all() -> None:
     for worker in left:
         worker.join(end - time.monotonic())
     for worker in left:
+        order = worker.order
+        if order is not None and not worker.killed:  # else its pool has named it
+            logging.getLogger("offloop").warning(
+                "left %s running at exit: %s", _worker.full_name(order.call.fn), worker.where
+            )
         worker.signal(signal.SIGKILL)
     for worker in left:
         worker.join(end + EXIT_GRACE / 2 - time.monotonic())
