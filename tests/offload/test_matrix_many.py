@@ -40,7 +40,7 @@ async def an_endless_map_stays_bounded_and_closes_its_source(pool: offloop.Pool,
 
     def endless() -> Iterator[int]:
         try:
-            while True:
+            while len(taken) < 10_000:  # an end for a map without a bound
                 taken.append(len(taken))
                 yield taken[-1]
         finally:
