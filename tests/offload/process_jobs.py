@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextvars
 import os
 import signal
 import subprocess
 import sys
 import time
 from typing import Any
+
+_count = contextvars.ContextVar("_count", default=0)
 
 
 def echo(value: Any) -> Any:
@@ -340,3 +343,24 @@ def raise_nasty(name: str) -> None:
 
 def return_nasty(name: str) -> Any:
     return NASTY[name]()
+
+
+class Tally:
+    """Its method is a function with a state."""
+
+    def __init__(self) -> None:
+        self.total = 0
+
+    def add(self, value: int) -> int:
+        self.total += value
+        return self.total
+
+
+def scale(factors: dict[str, int], value: int) -> int:
+    return factors["factor"] * value
+
+
+def count_in_context() -> int:
+    """Count the calls that share a context."""
+    _count.set(_count.get() + 1)
+    return _count.get()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import math
 import os
@@ -18,10 +19,10 @@ from typing import Any
 import process_jobs as jobs
 import pytest
 import refusing
-from process_place import LIMIT, call, submit
+from process_place import LIMIT, call, submit, wait_until
 
 import offloop
-from offloop.pools import interpreter
+from offloop.pools import _interpreter_driver, interpreter
 from offloop.pools._base import Place, Plan, SubmittedCall
 
 ABSENT = importlib.util.find_spec("concurrent.interpreters") is None
@@ -177,3 +178,144 @@ print("end")
     )
     assert (done.returncode, done.stdout) == (interpreter.STUCK, "end\n")
     assert "left process_jobs.pid_after running at exit" in done.stderr
+
+
+@needs_interpreters
+def test_a_function_with_a_state_is_sent_as_it_is_at_each_call(shared: Any) -> None:
+    tally = jobs.Tally()
+    assert [call(shared, tally.add, 5), call(shared, tally.add, 5)] == [5, 5]
+    tally.add(1)
+    assert call(shared, tally.add, 5) == 6
+    doubled = {"factor": 2}
+    function = functools.partial(jobs.scale, doubled)
+    assert call(shared, function, 3) == 6
+    doubled["factor"] = 5
+    assert call(shared, function, 3) == 15
+
+
+@needs_interpreters
+def test_a_function_with_new_code_runs_its_new_code(shared: Any) -> None:
+    def function(value: int) -> int:
+        return value + 1
+
+    assert call(shared, function, 1) == 2
+    function.__code__ = (lambda value: value * 10).__code__
+    assert call(shared, function, 1) == 10
+
+
+@needs_interpreters
+def test_more_functions_than_a_worker_keeps_are_not_mistaken_for_each_other(shared: Any) -> None:
+    functions = [eval(f"lambda: {number}") for number in range(3 * _interpreter_driver.KNOWN)]
+    expected = list(range(len(functions)))
+    assert [call(shared, it) for it in functions] == expected
+    assert [call(shared, it) for it in reversed(functions)] == expected[::-1]
+    assert [call(shared, it) for it in functions for _ in range(2)][::2] == expected
+
+
+@needs_interpreters
+def test_what_a_call_sets_in_its_context_is_not_seen_by_the_next(shared: Any) -> None:
+    assert [call(shared, jobs.count_in_context) for _ in range(3)] == [1, 1, 1]
+
+
+@needs_interpreters
+def test_a_function_that_could_not_be_rebuilt_is_sent_again() -> None:
+    with interpreters(limit=1) as place:
+        with pytest.raises(offloop.PlaceUnavailable):
+            call(place, refusing.double, 2)
+        interpreter._refused.clear()
+        with pytest.raises(offloop.PlaceUnavailable, match=r"refusing\.double"):
+            call(place, refusing.double, 2)
+        assert call(place, jobs.echo, 1) == 1
+
+
+def _spoil() -> None:
+    import _offloop_worker  # type: ignore[import-not-found]
+
+    _offloop_worker.os = None
+
+
+@needs_interpreters
+def test_an_interpreter_that_breaks_fails_its_call_and_is_replaced() -> None:
+    with interpreters(limit=1) as place:
+        with pytest.raises(offloop.OffloadError, match="the interpreter"):
+            call(place, _spoil)
+        assert call(place, jobs.echo, 1) == 1
+
+
+def _names() -> list[str]:
+    return [it.name for it in threading.enumerate() if it.name.startswith("offloop-ends")]
+
+
+@needs_interpreters
+def test_interpreters_and_their_threads_end_with_the_place() -> None:
+    from concurrent.interpreters import list_all  # type: ignore[import-not-found]
+
+    before = {it.id for it in list_all()}
+    place = interpreter.InterpreterPlace(Plan("ends", 2))
+    futures = [submit(place, jobs.echo_after, number, 0.2) for number in range(2)]
+    wait_until(lambda: len(_names()) == 4)
+    assert [it.result(LIMIT) for it in futures] == [0, 1]
+    busy = submit(place, jobs.echo_after, 2, 0.3)
+    place.close()
+    assert busy.result(LIMIT) == 2
+    wait_until(lambda: not _names() and {it.id for it in list_all()} <= before)
+
+
+@needs_interpreters
+def test_a_smaller_limit_lets_idle_interpreters_go() -> None:
+    place = interpreter.InterpreterPlace(Plan("ends", 3))
+    try:
+        futures = [submit(place, jobs.echo_after, number, 0.2) for number in range(3)]
+        assert [it.result(LIMIT) for it in futures] == [0, 1, 2]
+        wait_until(lambda: len(place._idle) == 3)
+        place.resize(1)
+        wait_until(lambda: len(_names()) == 2)
+        assert call(place, jobs.echo, 1) == 1
+    finally:
+        place.close()
+    wait_until(lambda: not _names())
+
+
+def run_there(script: str) -> subprocess.CompletedProcess[str]:
+    folder = str(Path(__file__).parent)
+    script = f"import sys\nsys.path.insert(0, {folder!r})\n{script}"
+    return subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=20
+    )
+
+
+@needs_interpreters
+def test_closing_a_pool_with_a_stuck_call_does_not_end_the_process(tmp_path: Path) -> None:
+    done = run_there(f"""
+import os, time, offloop, process_jobs as jobs
+from process_place import wait_until
+path = {str(tmp_path / "file")!r}
+pool = offloop.Pool("stuck", on="interpreter", limit=1)
+future = pool.submit(jobs.wait_for_more, path)
+wait_until(lambda: os.path.exists(path) and os.path.getsize(path))
+assert pool.close(0.1), "it was not stuck"
+time.sleep(1.5)
+with open(path, "w") as file:
+    file.write("more than the number of a process")
+future.result()
+print("alive")
+""")
+    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
+
+
+@needs_interpreters
+def test_a_forked_child_gets_a_clear_error_and_takes_no_interpreter_along() -> None:
+    # In this process: a real child of one with interpreters crashes, as of CPython 3.15.
+    with interpreters(limit=1) as place:
+        assert call(place, jobs.echo, 1) == 1
+        wait_until(lambda: place._idle)
+        (worker,) = place._idle
+        interpreter._after_fork_in_child()
+        with pytest.raises(offloop.ForkedProcessError):
+            call(place, jobs.echo, 1)
+        place.close()
+        worker._place = parents = interpreter.InterpreterPlace(Plan("test", 1))
+        parents._workers.add(worker)
+        parents._idle.append(worker)
+        assert call(parents, jobs.echo, 2) == 2
+        parents.close()

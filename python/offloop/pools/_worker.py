@@ -46,6 +46,10 @@ READY, VALUE, RAISED, REFUSED, SHARED = 4, 5, 6, 7, 8
 """And from it. REFUSED: the call or its outcome cannot travel, or the worker cannot begin.
 SHARED: between interpreters, the value itself."""
 
+ORDER, NEW_FUNCTION, LEAVE = b"o", b"f", b"l"
+"""What a byte in an interpreter's pipes says: there is something in the queue; there is a function,
+and then the call; come out, or: I have."""
+
 HEAD = struct.Struct("<BxxxIQ")
 """Kind, number of pieces that follow (0: none), bytes of the payload."""
 AT_ONCE = 32 * 1024
@@ -237,7 +241,38 @@ def full_name(thing: Any) -> str:
     return f"{module}.{name}" if said else name
 
 
-# What follows runs in the worker only: a process, or an interpreter, which uses `answer`.
+# What follows runs in the worker only: a process (`serve`) or an interpreter.
+
+
+def serve_interpreter(orders: Any, replies: Any, bell: int, home: int) -> None:
+    """Run calls in an interpreter until the parent says that it is enough.
+
+    The parent's side is `offloop.pools._interpreter_driver`. Each call has a context of its own.
+    """
+    from _contextvars import Context
+
+    functions: dict[int, Any] = {}
+    while (what := os.read(bell, 1)) != LEAVE:
+        try:
+            function = orders.get_nowait() if what == NEW_FUNCTION else None
+        except BaseException as error:  # noqa: BLE001 - it imports, which is code of users
+            orders.get_nowait()
+            reason = "cannot be rebuilt in the worker"
+            reply: Any = _refuse(reason, "the call", "", error.__cause__ or error)
+        else:
+            slot, payload, buffers = orders.get_nowait()
+            if function is None:
+                function = functions[slot]
+            elif slot >= 0:
+                functions[slot] = function
+            reply = Context().run(answer, function, payload, buffers)
+        try:
+            replies.put_nowait(reply)
+        except MemoryError as error:
+            replies.put_nowait(_raised(error))
+        os.write(home, ORDER)
+        # After it has gone: to let go of large bytes takes a while.
+        function = payload = buffers = reply = None
 
 
 def answer(function: Any, payload: Buffer | None, buffers: Sequence[Any]) -> Any:

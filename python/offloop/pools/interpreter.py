@@ -1,10 +1,14 @@
 """Interpreters within this process: CPU work on every core without other processes (Python 3.14+).
 
-The standard InterpreterPoolExecutor has the interpreters and their threads. What runs there is
+The standard library's `concurrent.interpreters` has the interpreters and what crosses between them;
+their threads are ours (`offloop.pools._interpreter_driver`). What runs there is
 `offloop.pools._worker`, loaded by its path, since offloop's extension refuses interpreters other
 than the first. The function goes as the standard library shares it: by its code if it needs
 nothing else, otherwise by the name of its module, which is imported there. Where that fails the
 function has not run, so another place may run it: `CpuPlace` takes a process, and says so once.
+
+The lock of a place is held for moments, never while code of users runs, and never while something
+is handed over or waited for.
 """
 
 from __future__ import annotations
@@ -21,15 +25,22 @@ import warnings
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from offloop.exceptions import Closed, NotPicklable, OffloadError, PlaceUnavailable
+from offloop.exceptions import (
+    Closed,
+    ForkedProcessError,
+    InternalError,
+    NotPicklable,
+    OffloadError,
+    PlaceUnavailable,
+)
 from offloop.pools import _worker
 from offloop.pools._base import Call, Place, Plan, Reason
+from offloop.pools._interpreter_driver import Worker
 from offloop.pools._packing import outcome, pack_arguments, pack_initializer, report
 
 if TYPE_CHECKING:
     import types
     from collections.abc import Callable
-    from concurrent.futures import Executor, Future
 
 EXIT_GRACE = 1.0
 """Seconds that a call gets which is stuck in an interpreter when the process ends."""
@@ -48,13 +59,6 @@ _refused: dict[tuple[str, str], str] = {}
 """Why a function cannot run in an interpreter, by its module and name."""
 _told: set[tuple[str, str]] = set()
 """Those of them of which a warning has spoken."""
-
-
-def _run_there(function: Any, payload: Any, buffers: Any) -> Any:
-    """Run a call there. This needs nothing of its module, so its code is all that is sent."""
-    import _offloop_worker  # type: ignore[import-not-found]
-
-    return _offloop_worker.answer(function, payload, buffers)
 
 
 class InterpreterPlace(Place):
@@ -76,18 +80,22 @@ class InterpreterPlace(Place):
             raise TypeError(f"a pool of interpreters has no option {option!r}")
         self._initializer = pack_initializer(plan)
         self._plan = plan
-        self._lock = threading.Lock()
-        self._executor: Executor | None = None
         self._where = f"interpreter:{plan.pool}"
+        self._limit = plan.limit
+        self._lock = threading.Lock()
+        self._workers: set[Worker] = set()
+        self._idle: list[Worker] = []
+        """Workers without a call, the one that was busy last at the end; part of `_workers`."""
         self._running: dict[Call, float] = {}
         """Calls under way, and when they began."""
         self._moved: dict[Call, Call] = {}
         """Those of them that processes have, and what the processes know them as."""
         self._closed = False
+        self._forked = False
         _places.add(self)
 
     def start(self, call: Call) -> None:  # noqa: D102 - as Place says, like the next four
-        why = self.refusal(call.fn)
+        why = self.refusal(call.fn) if _refused else None
         if why is not None:
             raise PlaceUnavailable(why)
         payload: bytes | None = None
@@ -95,81 +103,118 @@ class InterpreterPlace(Place):
         if call.kwargs or not all(map(_worker.shared, sent)):
             payload, buffers = pack_arguments(call)
             sent = tuple([it.obj if type(it.obj) is bytes else bytes(it) for it in buffers])
-        executor = self._started()
         if not call.begin(self._where):
             return
         with self._lock:
+            if self._closed:
+                raise Closed("the pool is closed")
             self._running[call] = time.monotonic()
+            worker = self._idle.pop() if self._idle else None
+        fresh = worker is None
         try:
-            future = executor.submit(_run_there, call.fn, payload, sent)
-        except Exception as error:  # noqa: BLE001 - begun, so its end has to be reported
-            failure = PlaceUnavailable(f"no interpreter can be had: {error}")
-            failure.__cause__ = error
-            self._ended(call, (False, failure))
+            if worker is None:
+                worker = self._new_worker()
+            worker.take(call, payload, sent)
+        except BaseException as error:  # noqa: BLE001 - begun, so its end has to be reported
+            if worker is not None:
+                self._take_back(worker, fresh)
+            self._not_handed(call, error)
             return
-        future.add_done_callback(lambda future: self._done(call, future))
+        if fresh:
+            self._hire(worker, call)
 
     def cancel(self, call: Call, reason: Reason) -> None:  # noqa: D102
         del call, reason  # there is no way to stop it
 
     def resize(self, limit: int) -> None:  # noqa: D102
         with self._lock:
-            grown = limit > self._plan.limit
-            self._plan = Plan(self._plan.pool, limit, self._plan.initializer, self._plan.initargs)
-            old, self._executor = (self._executor, None) if grown else (None, self._executor)
-        if old is not None:
-            old.shutdown(wait=False)
+            self._limit = limit
+            surplus = self._idle[: max(0, len(self._workers) - limit)]
+            for worker in surplus:
+                self._forget(worker)
+        for worker in surplus:
+            worker.dismiss()
 
     def close(self) -> None:  # noqa: D102
         with self._lock:
             self._closed = True
-            executor, self._executor = self._executor, None
-        if executor is not None:
-            executor.shutdown(wait=False)
+            idle = list(self._idle)
+            for worker in idle:
+                self._forget(worker)
+        for worker in idle:
+            worker.dismiss()
 
     def kill(self) -> None:  # noqa: D102
         self.close()
-        threading.Thread(target=self._leave, name="offloop-exit", daemon=True).start()
+
+    def abandon(self) -> None:
+        """In a forked child: leave the workers to the parent, who has their threads."""
+        self._forked = True
+        self._lock = threading.Lock()
+        self._workers.clear()
+        self._idle.clear()
+        self._running.clear()
 
     def refusal(self, fn: Callable[..., Any]) -> str | None:  # noqa: D102
         return _refused.get(_key(fn))
 
-    def _started(self) -> Executor:
-        """Give the executor; the interpreters themselves start with the calls."""
-        from concurrent.futures import InterpreterPoolExecutor  # type: ignore[attr-defined]
-
+    def _new_worker(self) -> Worker:
+        if self._forked:
+            raise ForkedProcessError(
+                "this pool's interpreters belong to the parent of this process"
+            )
         _install_exit_hook()
+        worker = Worker(self, self._plan.pool)
         with self._lock:
-            if self._closed:
-                raise Closed("the pool is closed")
-            executor = self._executor
-            if executor is None:
-                boot = _BOOT.format(
-                    name=_worker.NAME,
-                    path=_worker.__file__,
-                    sys_path=[str(entry) for entry in sys.path],
-                )
-                if self._initializer is not None:
-                    boot += f"function, arguments = w.pickle.loads({self._initializer!r})\n"
-                    boot += "function(*arguments)\n"
-                executor = self._executor = InterpreterPoolExecutor(
-                    self._plan.limit, f"offloop-{self._plan.pool}", exec, (boot,)
-                )
-            return executor
+            self._workers.add(worker)
+        return worker
 
-    def _done(self, call: Call, future: Future[Any]) -> None:
+    def _hire(self, worker: Worker, call: Call) -> None:
+        """Start a worker that has its first call."""
+        boot = _BOOT.format(
+            name=_worker.NAME,
+            path=_worker.__file__,
+            sys_path=[str(entry) for entry in sys.path],
+        )
+        if self._initializer is not None:
+            boot += f"function, arguments = w.pickle.loads({self._initializer!r})\n"
+            boot += "function(*arguments)\n"
+        try:
+            worker.hire(boot)
+        except RuntimeError as error:
+            self._take_back(worker, fresh=True)
+            self._not_handed(call, error)
+
+    def _take_back(self, worker: Worker, fresh: bool) -> None:
+        """See to a worker that could not be given a call."""
+        if not fresh:
+            self._release(worker)
+            return
+        with self._lock:
+            self._forget(worker)
+        worker.discard()
+
+    def _not_handed(self, call: Call, error: BaseException) -> None:
         from concurrent.interpreters import NotShareableError  # type: ignore[import-not-found]
 
-        try:
-            kind, payload, buffers = future.result()
-        except NotShareableError as error:
+        if isinstance(error, NotShareableError):
             self._refuse(call, error.__cause__ or error)
             return
-        except BaseException as error:  # noqa: BLE001 - the awaiter gets it
-            failure = OffloadError(f"the interpreter, or its initializer, failed: {error!r:.500}")
+        failure = error
+        if not isinstance(error, ForkedProcessError):
+            failure = PlaceUnavailable(f"no interpreter can be had: {error}")
             failure.__cause__ = error
-            self._ended(call, (False, failure))
-            return
+        self._ended(call, (False, failure))
+
+    def _came_home(self, worker: Worker, reply: Callable[[], Any]) -> None:
+        """Report an outcome, in the worker's thread for that."""
+        call = worker.call
+        if call is None:
+            raise InternalError("an interpreter answered without having been asked")
+        kind, payload, buffers = reply()  # without memory for it, this worker has come to its end
+        if kind == _worker.REFUSED:
+            worker.forget(call.fn)
+        self._release(worker)  # first: the end of one call is mostly the start of the next
         if kind == _worker.SHARED:
             self._ended(call, (True, payload))
             return
@@ -179,6 +224,36 @@ class InterpreterPlace(Place):
             self._refuse(call, what)
         else:
             self._ended(call, result)
+
+    def _lost(self, worker: Worker) -> None:
+        """Report the call of a worker that has come to its end, if it has one."""
+        with self._lock:
+            self._forget(worker)
+        if worker.call is not None:
+            self._failed(worker.call, worker.failure)
+
+    def _failed(self, call: Call, error: BaseException | None) -> None:
+        failure = OffloadError(f"the interpreter, or its initializer, failed: {error!r:.500}")
+        failure.__cause__ = error
+        self._ended(call, (False, failure))
+
+    def _release(self, worker: Worker) -> None:
+        """Note that a worker has no call any more."""
+        with self._lock:
+            worker.call = None
+            stays = not self._closed and len(self._workers) <= self._limit
+            if stays:
+                self._idle.append(worker)
+            else:
+                self._forget(worker)
+        if not stays:
+            worker.dismiss()
+
+    def _forget(self, worker: Worker) -> None:
+        """Under the lock. The worker's threads end by themselves."""
+        self._workers.discard(worker)
+        with contextlib.suppress(ValueError):
+            self._idle.remove(worker)
 
     def _refuse(self, call: Call, reason: BaseException) -> None:
         """Remember that a function does not get there. It has not run."""
@@ -195,8 +270,12 @@ class InterpreterPlace(Place):
     def _emptied(self) -> None:
         """Note that a closed place has no call any more."""
 
+    def leave(self) -> None:
+        """Close, and end the process although calls run: Python would wait for ever for them."""
+        self.kill()
+        threading.Thread(target=self._leave, name="offloop-exit", daemon=True).start()
+
     def _leave(self) -> None:
-        """End the process although calls run: Python would wait for their threads for ever."""
         time.sleep(EXIT_GRACE)
         with self._lock:
             stuck = list(self._running.items())
@@ -226,12 +305,11 @@ class InterpreterPlace(Place):
 
 @functools.cache
 def _install_exit_hook() -> None:
-    """Be asked before concurrent.futures, whose hook waits for its threads without an end."""
-    import concurrent.futures.thread  # noqa: F401 - its hook is registered first, so runs last
+    """Be asked before Python waits for threads, which it does without an end."""
 
     def close_all() -> None:
         for place in list(_places):
-            place.kill()
+            place.leave()
 
     with contextlib.suppress(AttributeError, RuntimeError):
         threading._register_atexit(close_all)  # type: ignore[attr-defined]
@@ -329,3 +407,12 @@ def _say(fn: Callable[..., Any], why: str) -> None:
     if _key(fn) not in _told:
         _told.add(_key(fn))
         warnings.warn(f"{why}. It runs in a worker process instead", RuntimeWarning, stacklevel=3)
+
+
+def _after_fork_in_child() -> None:
+    for place in list(_places):
+        place.abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
