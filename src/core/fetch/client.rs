@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use http::header::{AUTHORIZATION, COOKIE, WWW_AUTHENTICATE};
 use http::{HeaderName, StatusCode};
 use tokio::sync::OnceCell;
 use url::Position;
 
-use super::batch::{self, Slot, Wait};
+use super::batch::Slot;
 use super::body::{Answer, DecodedBody, Whole};
 use super::connect::{Connector, Route, Versions};
 use super::cookies::Jar;
@@ -26,12 +26,12 @@ use super::redirect;
 use super::request::Request;
 use super::resolve::Resolver;
 use super::response::{Asked, Body, Head, Response};
-use super::retry::{Budget, retry_after};
+use super::retry::Budget;
 use super::room::{self, Builder};
 use super::stats::{Counters, Stats, While, add, count_in};
 use super::tls::Trust;
 use super::url::redacted;
-use crate::error::{Error, Kind, Phase};
+use crate::error::{Error, Kind};
 
 /// What is fixed when a client is made.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ pub(super) struct Inner {
     pub(super) pool: Arc<Pool>,
     pub(super) counters: Arc<Counters>,
     jar: Option<Jar>,
-    budget: Budget,
+    pub(super) budget: Budget,
     /// The latest digest challenge of each origin; bounded by `DIGESTS`.
     digests: Mutex<HashMap<Box<str>, Challenge>>,
 }
@@ -363,88 +363,6 @@ impl Inner {
         }
         digests.insert(origin.into(), challenge);
         worth
-    }
-
-    /// How long to wait before the request is tried again because of its answer.
-    fn worth_a_retry(
-        &self,
-        request: &Request,
-        answer: &Answer,
-        journey: &mut Journey,
-    ) -> Option<Wait> {
-        let retry = &request.retry;
-        let wanted = journey.retries < retry.attempts
-            && retry.allows_status(answer.status.as_u16())
-            && retry.allows_method(&request.method)
-            && request.content.is_replayable();
-        if !wanted {
-            return None;
-        }
-        let asked = retry_after(&answer.headers, SystemTime::now());
-        let time = retry.wait(journey.retries, asked)?;
-        let asked = asked.filter(|_| retry.respect_retry_after);
-        let busy = batch::is_busy(answer.status);
-        self.spend(journey).then_some(Wait { time, asked, busy })
-    }
-
-    /// After a failure: how long to wait for the next try, or the failure.
-    fn after_failure(
-        &self,
-        error: Error,
-        request: &Request,
-        journey: &mut Journey,
-    ) -> Result<Wait, Box<Error>> {
-        let retry = &request.retry;
-        let wanted = journey.retries < retry.attempts
-            && retry.allows_error(&error)
-            && retry.allows_method(&request.method)
-            && request.content.is_replayable();
-        let wait = if wanted { retry.wait(journey.retries, None) } else { None };
-        let Some(time) = wait.filter(|_| self.spend(journey)) else {
-            return Err(journey.blame(error, request, &self.counters));
-        };
-        let began = Instant::now();
-        journey.note(request, None, Some(&error), began);
-        Ok(Wait { time, asked: None, busy: batch::is_overload(error.kind) })
-    }
-
-    /// Waits for the next try; boxed, because it is rare.
-    async fn pause(
-        &self,
-        wait: Wait,
-        request: &Request,
-        journey: &mut Journey,
-    ) -> Result<(), Box<Error>> {
-        let slot = journey.trip.way.slot.clone();
-        let sleep = Box::pin(async move {
-            match slot {
-                Some(slot) => slot.sit_out(wait).await,
-                None => tokio::time::sleep(wait.time).await,
-            }
-        });
-        let paused = Box::pin(journey.trip.clock.total(Phase::Queue, sleep)).await;
-        paused.map_err(|error| journey.blame(error, request, &self.counters))
-    }
-
-    /// One of many requests takes a place at the host that it was redirected to; boxed likewise.
-    async fn change_host(
-        &self,
-        request: &Request,
-        journey: &mut Journey,
-    ) -> Result<(), Box<Error>> {
-        let Some(slot) = journey.trip.way.slot.clone() else { return Ok(()) };
-        let moving = Box::pin(slot.move_to(&request.url[..Position::BeforePath]));
-        let moved = Box::pin(journey.trip.clock.total(Phase::Queue, moving)).await;
-        moved.map_err(|error| journey.blame(error, request, &self.counters))
-    }
-
-    fn spend(&self, journey: &mut Journey) -> bool {
-        if !self.budget.withdraw() {
-            return false;
-        }
-        journey.retries += 1;
-        add(&self.counters.retried, 1);
-        true
     }
 
     /// The two parts of an answer that is to be read.

@@ -1,13 +1,13 @@
 //! The HTTP client: offloop's own policy over hyper's connections.
 //!
 //! # Layout
-//! * `client` runs a request to its answer: hops by `redirect`, tries by `retry`, `digest`
+//! * `client` runs a request to its answer: hops by `redirect`, tries `again` by `retry`, `digest`
 //!   challenges, the `cookies` of the jar. `journey` is what it went through, `timeout` the clock
 //!   that runs along, `stats` counts.
 //! * `batch` runs many requests at once, each through `client`.
 //! * `keep` is where bodies go that do not stay in memory, `room` where large ones go that do.
 //! * `exchange` sends one request, a `message` of hyper, on a connection of the `pool` and takes the
-//!   head of the answer.
+//!   head of the answer, if it is one to `accept`.
 //! * `connect` makes connections: `proxy` and `guard` say where to, `resolve` and `dial` get
 //!   there, `tunnel` leads through proxies, `tls` says whom to believe, `stream` is what comes out
 //!   and `ear` what it hears.
@@ -15,6 +15,8 @@
 //!   comes in; `opened` is a response whose body a download takes.
 //! * `url` admits only what is dialled exactly as written; `failure` names what engines report.
 
+mod accept;
+mod again;
 mod batch;
 mod body;
 mod client;
