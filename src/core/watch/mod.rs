@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! * [`beat`](Beat): a question to the loop's thread, and when it was answered.
-//! * `thread`: what the system tells of one thread; `calls` names system calls.
+//! * `thread`: what the system tells of one thread, an `activity`; `calls` names system calls.
 //! * `dump`: has the loop's thread write its own stack; `stack` reads what it wrote.
 //! * `sample`: one loop's watch, step by step; `evidence` is what is gathered meanwhile, and
 //!   `cause` what follows from it.
@@ -16,6 +16,7 @@
 //! only when it is found at work is the question asked, through its doorbell, whether it still
 //! comes round.
 
+mod activity;
 mod beat;
 mod book;
 mod calls;

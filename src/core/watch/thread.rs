@@ -7,39 +7,13 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+pub(super) use super::activity::{Activity, Busy, Condition, Times};
+
 /// The number of the calling thread.
 #[must_use]
 pub fn current_thread() -> Option<u32> {
     let link = std::fs::read_link("/proc/thread-self").ok()?;
     link.file_name()?.to_str()?.parse().ok()
-}
-
-/// What the thread does at this moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Activity {
-    /// Runs, or waits for a processor.
-    Running,
-    /// Waits in a system call: its number and first two arguments.
-    Call { number: i64, arguments: [u64; 2] },
-    /// Waits outside of any system call: for a page that is read from disk.
-    Fault,
-    /// The system does not say.
-    Unknown,
-}
-
-/// Nanoseconds on a processor, and waiting for one.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Times {
-    pub(super) ran: u64,
-    pub(super) waited: u64,
-}
-
-/// What is looked at in a stall only.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Condition {
-    /// Stopped by a signal or a debugger.
-    pub(super) stopped: bool,
-    pub(super) major_faults: u64,
 }
 
 /// One thread of this process.
@@ -103,13 +77,6 @@ pub(super) struct Signal {
     pub(super) welcome: bool,
     /// On its way, or its handler runs: that is, its delivery is blocked.
     pub(super) busy: bool,
-}
-
-/// A thread of this process that has used the processor, and for how long.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Busy {
-    pub(super) number: u32,
-    pub(super) ran: u64,
 }
 
 /// The processor time of all threads of this process; at most 512 of them are looked at.
