@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 URLS ?=
+# --no-run builds the tests only.
+RUST_TEST ?=
 
 # An activated environment of the user's is left alone.
 export VIRTUAL_ENV := $(abspath $(VENV))
@@ -27,7 +29,7 @@ demo: $(VENV)/.built
 test: lint rust-test python-test
 
 rust-test:
-	cargo test --locked --workspace --exclude offloop-py --exclude reqwest-loop
+	cargo test --locked --workspace --exclude offloop-py --exclude reqwest-loop $(RUST_TEST)
 
 python-test: $(VENV)/.built
 	$(BIN)/python -m pytest
