@@ -114,6 +114,39 @@ def test_a_module_that_refuses_is_a_typed_error_and_remembered() -> None:
 
 
 @needs_interpreters
+def test_a_function_that_cannot_be_sent_is_refused_and_the_interpreter_lives() -> None:
+    word = "enclosed"
+    with interpreters(limit=1) as place:
+        assert call(place, jobs.echo, 1) == 1
+        wait_until(lambda: place._idle)
+        (worker,) = place._idle
+        with pytest.raises(offloop.PlaceUnavailable, match="to_process"):
+            call(place, lambda: word)
+        assert call(place, jobs.echo, 2) == 2
+        wait_until(lambda: place._idle)
+        assert place._idle == [worker]
+
+
+@needs_interpreters
+def test_an_interpreter_that_got_half_a_call_gets_no_other() -> None:
+    with interpreters(limit=1) as place:
+        assert call(place, jobs.echo, 1) == 1
+        wait_until(lambda: place._idle)
+        (worker,) = place._idle
+
+        def interrupted(*_: Any) -> None:
+            worker._orders.put_nowait((0, None, (2,)))
+            raise KeyboardInterrupt
+
+        worker.take = interrupted
+        with pytest.raises(KeyboardInterrupt):
+            submit(place, jobs.echo, 3)
+        assert not place._running
+        assert call(place, jobs.echo, 4) == 4
+        assert worker not in place._workers
+
+
+@needs_interpreters
 def test_an_argument_whose_module_refuses_is_no_fault_of_the_function() -> None:
     with interpreters() as place:
         with pytest.raises(offloop.PlaceUnavailable):

@@ -115,10 +115,12 @@ class InterpreterPlace(Place):
             if worker is None:
                 worker = self._new_worker()
             worker.take(call, payload, sent)
-        except BaseException as error:  # noqa: BLE001 - begun, so its end has to be reported
-            if worker is not None:
-                self._take_back(worker, fresh)
-            self._not_handed(call, error)
+        except BaseException as error:
+            self._take_back(worker, fresh, usable=_is_refusal(error))
+            if not isinstance(error, Exception):  # Ctrl-C, anywhere
+                self._drop(call)
+                raise
+            self._not_handed(call, error)  # begun, so its end has to be reported
             return
         if fresh:
             self._hire(worker, call)
@@ -182,25 +184,29 @@ class InterpreterPlace(Place):
         try:
             worker.hire(boot)
         except RuntimeError as error:
-            self._take_back(worker, fresh=True)
+            self._take_back(worker, fresh=True, usable=False)
             self._not_handed(call, error)
 
-    def _take_back(self, worker: Worker, fresh: bool) -> None:
-        """See to a worker that could not be given a call."""
-        if not fresh:
+    def _take_back(self, worker: Worker | None, fresh: bool, usable: bool) -> None:
+        """See to a worker that could not be given a call; half a call makes it unusable."""
+        if worker is None:
+            return
+        if usable and not fresh:
             self._release(worker)
             return
         with self._lock:
+            worker.call = None
             self._forget(worker)
-        worker.discard()
+        if fresh:
+            worker.discard()
+        else:
+            worker.dismiss()
 
-    def _not_handed(self, call: Call, error: BaseException) -> None:
-        from concurrent.interpreters import NotShareableError  # type: ignore[import-not-found]
-
-        if isinstance(error, NotShareableError):
+    def _not_handed(self, call: Call, error: Exception) -> None:
+        if _is_refusal(error):
             self._refuse(call, error.__cause__ or error)
             return
-        failure = error
+        failure: Exception = error
         if not isinstance(error, ForkedProcessError):
             failure = PlaceUnavailable(f"no interpreter can be had: {error}")
             failure.__cause__ = error
@@ -294,13 +300,23 @@ class InterpreterPlace(Place):
         os._exit(STUCK)
 
     def _ended(self, call: Call, result: tuple[bool, Any]) -> None:
+        self._drop(call)
+        report(call, result)
+
+    def _drop(self, call: Call) -> None:
         with self._lock:
             self._running.pop(call, None)
             self._moved.pop(call, None)
             last = self._closed and not self._running
         if last:
             self._emptied()
-        report(call, result)
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Tell whether a function cannot be shared; nothing of its call has been handed over then."""
+    from concurrent.interpreters import NotShareableError  # type: ignore[import-not-found]
+
+    return isinstance(error, NotShareableError)
 
 
 @functools.cache
