@@ -20,6 +20,9 @@ mod slot;
 mod state;
 mod turn;
 
+#[cfg(test)]
+mod tests;
+
 pub(super) use lane::{is_busy, is_overload};
 pub use owner::Batch;
 pub(super) use slot::{Slot, Wait};

@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_millis(1);
 /// Many requests, from the first to be fed to the last to be taken.
 #[derive(Debug)]
 pub struct Batch {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl Batch {
