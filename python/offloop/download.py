@@ -108,7 +108,9 @@ class Downloads:
                 and one that brought at least 1 MiB does not count.
 
         Hooks of the client are called as for `get`, those of the response when the file is there:
-        it is the one that the file began with, its body is in the file. A refusal is shown, too.
+        it is the one that the file began with, with its `history`, `attempts` and `timings`, of
+        which ``body`` lasts until the file is there; its body is in the file. Of further requests,
+        for other parts or after a break, nothing is shown. A refusal is shown, too.
 
         Raises what a fetch raises, and `StatusError` for a response that is no success;
         `ChecksumMismatch`, `RangeMismatch` for a server whose ranges cannot be true,

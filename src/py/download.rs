@@ -4,12 +4,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::header::{IF_RANGE, RANGE};
 use offloop_core::checksum::{Algorithm, Checksum};
 use offloop_core::download::{Meter, Order, Saved, Step, Stop, Target, Wanted, download};
 use offloop_core::error::Error;
-use offloop_core::fetch::{self, Kept};
+use offloop_core::fetch::{self, Body, Kept};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -42,13 +43,17 @@ impl PyMeter {
     }
 
     /// The response that a file of `size` bytes at `path` began with, for hooks; None if
-    /// nothing was missing of the file.
+    /// nothing was missing of the file. Its body lasts until now.
     fn response(&self, path: PathBuf, size: u64) -> Option<PyResponse> {
         let reading = self.meter.read();
         let received = size.saturating_sub(reading.resumed);
-        self.meter
-            .answer()
-            .map(|head| PyResponse::of_kept(head, Kept { path, bytes: size }, received))
+        let mut answer = self.meter.answer()?;
+        let (timings, now) = (&mut answer.timings, Instant::now());
+        timings.body = now.saturating_duration_since(timings.ended);
+        timings.elapsed += timings.body;
+        timings.ended = now;
+        answer.body = Body::Kept(Kept { path, bytes: size });
+        Some(PyResponse::new(Box::new(fetch::Response { received, ..answer })))
     }
 }
 

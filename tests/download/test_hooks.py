@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -59,6 +60,29 @@ def test_hooks_see_the_request_and_the_response_of_a_download(
     assert [one.bytes for one in saved] == [SIZE, SIZE]
     assert seen == [("GET", url), (200, url)] * 2
     assert told[-1].phase == "done"
+
+
+def test_the_response_of_a_download_says_how_it_came(
+    told: Server, ranges: Server, tmp_path: Path
+) -> None:
+    target = f"{ranges.url}/honest/{SIZE}/x"
+    url = f"{told.url}/told?status=302&header={quote('location: ' + target, safe='')}"
+    seen: list[offloop.Response] = []
+
+    async def main() -> None:
+        async with offloop.Client(hooks={"response": [seen.append]}) as client:
+            await client.download(url, tmp_path / "x")
+
+    asyncio.run(main())
+    (response,) = seen
+    assert response.url == target
+    assert [(each.status_code, each.url) for each in response.history] == [(302, url)]
+    assert [attempt.status for attempt in response.attempts] == [200]
+    timings = response.timings
+    assert timings["connect"] > 0
+    assert timings["first_byte"] > 0
+    assert timings["body"] > 0
+    assert response.elapsed.total_seconds() >= timings["first_byte"] + timings["body"]
 
 
 @pytest.mark.parametrize("kind", ["plain", "async"])

@@ -220,7 +220,7 @@ impl<'transfer> Crew<'transfer> {
             Answer::Refusal => return Err(Halt::Final(opened.refused().await)),
         };
         transfer.meter.set(Step::Downloading);
-        transfer.meter.answered(opened.head());
+        transfer.meter.answered(&opened);
         confirmed.notify_one();
         let flow = Flow {
             part: self.part,

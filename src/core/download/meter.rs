@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::fetch::Head;
+use crate::fetch::{Opened, Response};
 
 /// Where a download stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +26,9 @@ pub struct Meter {
     total: AtomicU64,
     resumed: AtomicU64,
     step: AtomicU8,
-    /// Of the answer that the file began with. Written when a connection is about to take its
-    /// body, and cleared when all begins anew.
-    answer: Mutex<Option<Head>>,
+    /// The answer that the file began with, without its body. Written when a connection is about to
+    /// take that, and cleared when all begins anew.
+    answer: Mutex<Option<Box<Response>>>,
 }
 
 /// The counters at one moment.
@@ -74,17 +74,18 @@ impl Meter {
         }
     }
 
-    /// The head of the answer that the file began with; `None` before it, and if nothing was missing.
+    /// The answer that the file began with, without its body; `None` before it, and if nothing was
+    /// missing.
     #[must_use]
-    pub fn answer(&self) -> Option<Head> {
-        self.first().clone()
+    pub fn answer(&self) -> Option<Response> {
+        self.first().as_ref().map(|answer| answer.outline())
     }
 
-    pub(super) fn answered(&self, head: &Head) {
-        self.first().get_or_insert_with(|| head.clone());
+    pub(super) fn answered(&self, opened: &Opened) {
+        self.first().get_or_insert_with(|| Box::new(opened.outline()));
     }
 
-    fn first(&self) -> MutexGuard<'_, Option<Head>> {
+    fn first(&self) -> MutexGuard<'_, Option<Box<Response>>> {
         self.answer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

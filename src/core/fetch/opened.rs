@@ -26,6 +26,12 @@ impl Opened {
         Self { response, body }
     }
 
+    /// All of the response but its body.
+    #[must_use]
+    pub fn outline(&self) -> Response {
+        self.response.outline()
+    }
+
     /// The head.
     #[must_use]
     pub fn head(&self) -> &Head {

@@ -60,6 +60,22 @@ pub struct Response {
     pub reused: bool,
 }
 
+impl Response {
+    /// All of it but the body.
+    #[must_use]
+    pub fn outline(&self) -> Self {
+        Self {
+            head: self.head.clone(),
+            body: Body::Absent,
+            history: self.history.clone(),
+            attempts: self.attempts.clone(),
+            timings: self.timings,
+            received: self.received,
+            reused: self.reused,
+        }
+    }
+}
+
 /// The body of a response.
 #[derive(Debug)]
 pub enum Body {
@@ -71,7 +87,7 @@ pub enum Body {
     Placed(Box<dyn Room>),
     /// In a file.
     Kept(Kept),
-    /// Elsewhere: another process had it.
+    /// Elsewhere: another process had it, or it is still to come.
     Absent,
 }
 

@@ -112,22 +112,13 @@ impl PyResponse {
 
     /// One of the responses on the way, of which only the head was kept.
     fn of_history(head: Head) -> Self {
-        Self::of_head(head, Body::Whole(Whole::default()), 0)
-    }
-
-    /// The response of a download, whose body is in a file.
-    pub(crate) fn of_kept(head: Head, kept: fetch::Kept, received: u64) -> Self {
-        Self::of_head(head, Body::Kept(kept), received)
-    }
-
-    fn of_head(head: Head, body: Body, received: u64) -> Self {
         Self::new(Box::new(fetch::Response {
             head,
-            body,
+            body: Body::Whole(Whole::default()),
             history: Vec::new(),
             attempts: Vec::new(),
             timings: fetch::Timings::default(),
-            received,
+            received: 0,
             reused: false,
         }))
     }
