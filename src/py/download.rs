@@ -13,7 +13,7 @@ use offloop_core::error::Error;
 use offloop_core::fetch::{self, Body, Kept};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyString};
 
 use crate::convert::Imported;
 use crate::errors;
@@ -89,8 +89,8 @@ fn order(py: Python<'_>, request: fetch::Request, given: &Bound<'_, PyDict>) -> 
     };
     let turn: Option<(Bound<'_, PyBatch>, u64)> = field("turn")?.extract()?;
     let turn = turn.map(|(batch, index)| batch.get().turn(py, index)).transpose()?;
-    let checksum: Option<String> = field("checksum")?.extract()?;
-    let checksum = checksum.map(|text| wanted(&text)).transpose();
+    let checksum: Option<Bound<'_, PyString>> = field("checksum")?.extract()?;
+    let checksum = checksum.map(|text| wanted(&text.to_string_lossy())).transpose();
     Ok(Order {
         request,
         target,

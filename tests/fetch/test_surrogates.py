@@ -92,6 +92,7 @@ REQUESTS: list[tuple[type[Exception], dict[str, Any]]] = [
     (offloop.InvalidURL, {"params": {SECRET: "x"}}),
     (offloop.InvalidURL, {"params": {"x": ["1", SECRET]}}),
     (offloop.InvalidURL, {"params": SECRET}),
+    (offloop.InvalidBody, {"content": SECRET}),
     (offloop.InvalidBody, {"data": SECRET}),
     (offloop.InvalidBody, {"data": {"x": SECRET}}),
     (offloop.InvalidBody, {"data": {"x": ["1", SECRET]}}),
@@ -138,6 +139,14 @@ def test_text_of_a_request_is_refused_by_where_it_was_to_go(
         lambda: offloop.DigestAuth("ann", SECRET),
         lambda: offloop.BearerAuth(SECRET),
         lambda: offloop.Request("GET", "http://x/", headers={"x": SECRET}),
+        lambda: offloop.Cookies().set(SECRET, "x", domain="x.org"),
+        lambda: offloop.Cookies().set("x", SECRET, domain="x.org"),
+        lambda: offloop.Cookies().set("x", "y", domain=SECRET),
+        lambda: offloop.Cookies().set("x", "y", domain="x.org", path=SECRET),
+        lambda: offloop.Client().request(SECRET, "http://x/"),
+        lambda: offloop.Client().stream(SECRET, "http://x/"),
+        lambda: offloop.Client(auth=lambda _: {}).request(SECRET, "http://x/"),
+        lambda: offloop.Request(SECRET, "http://x/"),
     ],
 )
 def test_text_for_the_head_of_a_request_is_refused_where_it_is_given(make: Any) -> None:
@@ -153,6 +162,11 @@ def test_headers_that_a_function_adds_are_refused_by_kind(server: Server) -> Non
         is_typed(offloop.InvalidHeader, refused)
 
     asyncio.run(main())
+
+
+def test_no_checksum_has_a_lone_surrogate(tmp_path: Path) -> None:
+    with pytest.raises(offloop.InvalidChecksum):
+        offloop.download("http://127.0.0.1:1/x", tmp_path, checksum=SECRET)
 
 
 def test_what_json_does_not_have_is_refused_by_kind() -> None:

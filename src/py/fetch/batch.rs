@@ -221,14 +221,14 @@ impl PyBatch {
     fn send(
         &self,
         index: u64,
-        method: &str,
+        method: &Bound<'_, PyString>,
         url: &Bound<'_, PyAny>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<PyJob> {
         let py = url.py();
         let turn = self.turn(py, index)?;
         let client = self.client.get();
-        let method = options::method(py, method)?;
+        let method = options::method_of(method)?;
         let (engine, request, feeder, _) = client.prepare(method, url, options)?;
         let label = Label::Request(request.method.clone(), Arc::clone(&request.url));
         let operation = Box::pin(async move {

@@ -132,7 +132,7 @@ impl PyClient {
         options: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyJob>> {
         if let Some(options) = calls_auth(options)? {
-            return with_auth(slf, "request", "GET", url, options);
+            return with_auth(slf, "request", intern!(slf.py(), "GET"), url, options);
         }
         Bound::new(slf.py(), slf.get().job(slf.py(), Method::GET, url, options)?)
     }
@@ -141,7 +141,7 @@ impl PyClient {
     #[pyo3(signature = (method, url, **options))]
     fn request<'py>(
         slf: &Bound<'py, Self>,
-        method: &str,
+        method: &Bound<'py, PyString>,
         url: &Bound<'py, PyAny>,
         options: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyJob>> {
@@ -149,14 +149,14 @@ impl PyClient {
         if let Some(options) = calls_auth(options)? {
             return with_auth(slf, "request", method, url, options);
         }
-        Bound::new(py, slf.get().job(py, options::method(py, method)?, url, options)?)
+        Bound::new(py, slf.get().job(py, options::method_of(method)?, url, options)?)
     }
 
     /// The Job of a response whose body is read piece by piece.
     #[pyo3(signature = (method, url, **options))]
     fn stream<'py>(
         slf: &Bound<'py, Self>,
-        method: &str,
+        method: &Bound<'py, PyString>,
         url: &Bound<'py, PyAny>,
         options: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyJob>> {
@@ -164,7 +164,7 @@ impl PyClient {
         if let Some(options) = calls_auth(options)? {
             return with_auth(slf, "stream", method, url, options);
         }
-        let method = options::method(py, method)?;
+        let method = options::method_of(method)?;
         let (engine, request, feeder, bounded) = slf.get().prepare(method, url, options)?;
         let gathered = request.max_body;
         let request = Request { max_body: gathered.filter(|_| bounded), ..request };
@@ -189,12 +189,11 @@ impl PyClient {
     #[pyo3(signature = (method, url, **options))]
     fn _describe(
         &self,
-        py: Python<'_>,
-        method: &str,
+        method: &Bound<'_, PyString>,
         url: &Bound<'_, PyAny>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<PyRequest> {
-        let method = options::method(py, method)?;
+        let method = options::method_of(method)?;
         let (_, request, _, _) = self.prepare(method, url, options)?;
         let Request { method, url, headers, .. } = request;
         Ok(PyRequest::new(fetch::Asked { method, url, headers }))
@@ -276,7 +275,7 @@ fn calls_auth<'a, 'py>(
 fn with_auth<'py>(
     client: &Bound<'py, PyClient>,
     kind: &str,
-    method: &str,
+    method: &Bound<'py, PyString>,
     url: &Bound<'py, PyAny>,
     options: &Bound<'py, PyDict>,
 ) -> PyResult<Bound<'py, PyJob>> {

@@ -40,8 +40,10 @@ pub(super) fn content(
         if let Ok(bytes) = content.cast::<PyBytes>() {
             return Ok((Content::Bytes(Bytes::copy_from_slice(bytes.as_bytes())), None));
         }
-        if let Ok(text) = content.cast::<PyString>() {
-            let text = text.extract::<&str>()?;
+        // A text that has no UTF-8 goes on to Python's side, which says so.
+        if let Ok(text) = content.cast::<PyString>()
+            && let Ok(text) = text.to_str()
+        {
             return Ok((Content::Bytes(Bytes::copy_from_slice(text.as_bytes())), None));
         }
     }

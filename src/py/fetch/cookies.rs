@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use offloop_core::fetch::{Jar, SameSite};
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{PyDict, PyList, PyString};
 
+use super::target::plain;
 use crate::errors;
 
 /// A cookie jar (RFC 6265bis, with the public-suffix list), shared by whoever holds it.
@@ -55,19 +56,25 @@ impl PyCookies {
     }
 
     /// Puts a cookie in, for `domain` alone; `expires` in seconds since 1970, None: never.
-    #[pyo3(signature = (name, value, *, domain, path="/", secure=false, expires=None))]
-    #[expect(clippy::too_many_arguments, reason = "keyword options of the public signature")]
+    #[pyo3(
+        signature = (name, value, *, domain, path=None, secure=false, expires=None),
+        text_signature = "($self, name, value, *, domain, path='/', secure=False, expires=None)"
+    )]
     fn set(
         &self,
-        py: Python<'_>,
-        name: &str,
-        value: &str,
-        domain: &str,
-        path: &str,
+        name: &Bound<'_, PyString>,
+        value: &Bound<'_, PyString>,
+        domain: &Bound<'_, PyString>,
+        path: Option<&Bound<'_, PyString>>,
         secure: bool,
         expires: Option<i64>,
     ) -> PyResult<()> {
-        let set = self.jar.set(name, value, domain, path, secure, expires);
+        fn text<'a>(given: &'a Bound<'_, PyString>) -> PyResult<&'a str> {
+            plain("a cookie", given)
+        }
+        let py = name.py();
+        let path = path.map_or(Ok("/"), text)?;
+        let set = self.jar.set(text(name)?, text(value)?, text(domain)?, path, secure, expires);
         set.map_err(|error| errors::exception(py, error))
     }
 

@@ -1,14 +1,13 @@
 //! `Headers`: the headers of a message, case-insensitive, several values to a name.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use offloop_core::error::{Error, Kind};
 use offloop_core::fetch::header;
 use pyo3::exceptions::{PyKeyError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyMapping, PyString};
 
-use super::target::unless_surrogate;
+use super::target::plain;
 use crate::errors;
 
 /// Values that no repr shows.
@@ -190,11 +189,7 @@ fn octets(value: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
         return Ok(bytes.as_bytes().to_vec());
     }
     if let Ok(text) = value.cast::<PyString>() {
-        let text = text.to_str().map_err(|error| {
-            let text = "a header contains a lone surrogate";
-            unless_surrogate(value.py(), error, || Error::new(Kind::InvalidHeader, text))
-        })?;
-        return Ok(text.as_bytes().to_vec());
+        return Ok(plain("a header", text)?.as_bytes().to_vec());
     }
     let kind = value.get_type().name()?;
     Err(PyTypeError::new_err(format!("header names and values must be str or bytes, not {kind}")))

@@ -14,6 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFloat, PyInt, PyString, PyTuple};
 
 use super::given::extract;
+use super::target::plain;
 use crate::convert::{Imported, timeout};
 use crate::errors;
 
@@ -185,6 +186,11 @@ pub(super) fn limits(given: &Bound<'_, PyAny>) -> PyResult<Limits> {
 }
 
 /// A request method.
+pub(super) fn method_of(name: &Bound<'_, PyString>) -> PyResult<http::Method> {
+    method(name.py(), plain("the method", name)?)
+}
+
+/// A request method that has been made text of.
 pub(super) fn method(py: Python<'_>, name: &str) -> PyResult<http::Method> {
     http::Method::from_bytes(name.to_ascii_uppercase().as_bytes()).map_err(|_| {
         let text = format!("{name:?} is not a request method");

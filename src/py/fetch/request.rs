@@ -43,13 +43,13 @@ impl PyRequest {
     #[pyo3(signature = (method, url, *, headers=None))]
     fn make(
         py: Python<'_>,
-        method: &str,
+        method: &Bound<'_, PyString>,
         url: &Bound<'_, PyString>,
         headers: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let url = parse_url(written(url)?).map_err(|error| errors::exception(py, error))?;
         let headers = headers.map(headers::from_python).transpose()?.unwrap_or_default();
-        let method = options::method(py, method)?;
+        let method = options::method_of(method)?;
         Ok(Self { asked: Asked { method, url: Arc::new(url), headers: Arc::new(headers) } })
     }
 
@@ -101,7 +101,7 @@ impl PyRequest {
     #[staticmethod]
     fn _rebuild(
         py: Python<'_>,
-        method: &str,
+        method: &Bound<'_, PyString>,
         url: &Bound<'_, PyString>,
         headers: &Bound<'_, PyAny>,
     ) -> PyResult<Self> {

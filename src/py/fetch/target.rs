@@ -23,6 +23,14 @@ pub(super) fn written<'a>(given: &'a Bound<'_, PyString>) -> PyResult<&'a str> {
     given.to_str().map_err(|error| unless_surrogate(given.py(), error, otherwise))
 }
 
+/// A text that is to stand in the head of a request; `what` names it.
+pub(super) fn plain<'a>(what: &str, given: &'a Bound<'_, PyString>) -> PyResult<&'a str> {
+    given.to_str().map_err(|error| {
+        let text = format!("{what} contains a lone surrogate");
+        unless_surrogate(given.py(), error, || Error::new(Kind::InvalidHeader, text))
+    })
+}
+
 /// `error`, unless a lone surrogate is its cause: then it is what `otherwise` makes.
 pub(super) fn unless_surrogate(
     py: Python<'_>,
