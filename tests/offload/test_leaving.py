@@ -138,6 +138,25 @@ def test_a_view_that_abandons_does_not_wait_for_a_blocked_generator(run: Run[Any
     assert closed.wait(LIMIT)
 
 
+def test_calls_that_wait_are_called_off_when_a_map_is_left(run: Run[Any]) -> None:
+    ran: list[int] = []
+
+    def slow(number: int) -> None:
+        ran.append(number)
+        time.sleep(0.05)
+
+    async def main() -> None:
+        pool = offloop.Pool("left", limit=1)
+        async with contextlib.aclosing(pool.amap(slow, range(100), limit=50)) as results:
+            async for _ in results:
+                break
+        await asyncio.to_thread(pool.shutdown)
+        assert len(ran) < 10
+        assert pool.stats()["cancelled"] > 30
+
+    run(main())
+
+
 @pytest.mark.parametrize("wrong", [5, None, object()])
 def test_a_source_that_is_none_is_refused_at_the_call(wrong: Any) -> None:
     for way in (offloop.map, offloop.Pool(limit=1).amap):
