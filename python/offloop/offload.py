@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from offloop import _lifecycle, _offloop
 from offloop._offloop import run
-from offloop.pool import Calls, Pool
+from offloop.pool import Pool
 from offloop.pools import _rules
 from offloop.pools._current import CurrentJob, check_cancelled, current_job
 from offloop.pools._offloaded import Offloaded, explain, offloaded
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from offloop._offloop import Job
+    from offloop.pools._calls import Calls
 
 __all__ = [
     "CurrentJob",
@@ -58,7 +59,7 @@ def to_thread(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Job[T
     >>> await to_thread(sum, [1, 2, 3])
     6
     """
-    return _thread().run(fn, *args, **kwargs)
+    return pool_of_threads().run(fn, *args, **kwargs)
 
 
 def to_process(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Job[T]:
@@ -97,7 +98,7 @@ def submit(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T
     """
     if isinstance(fn, Offloaded):
         return fn._pool().submit(fn.fn, *args, **kwargs)
-    return _thread().submit(fn, *args, **kwargs)
+    return pool_of_threads().submit(fn, *args, **kwargs)
 
 
 def map(  # noqa: A001 - the same as the builtin, offloaded
@@ -118,7 +119,7 @@ def map(  # noqa: A001 - the same as the builtin, offloaded
     """
     if isinstance(fn, Offloaded):
         return (pool or fn._pool()).amap(fn.fn, items, limit=limit, ordered=ordered)
-    return (pool or _thread()).amap(fn, items, limit=limit, ordered=ordered)
+    return (pool or pool_of_threads()).amap(fn, items, limit=limit, ordered=ordered)
 
 
 def iterate(
@@ -131,12 +132,13 @@ def iterate(
     >>> [n async for n in iterate(range(3))]
     [0, 1, 2]
     """
-    return (pool or _thread()).iterate(source, batch=batch)
+    return (pool or pool_of_threads()).iterate(source, batch=batch)
 
 
-def _thread() -> Pool:
+def pool_of_threads() -> Pool:
+    """Give the pool that `run` uses for what was not declared."""
     return default_pool(_rules.resolve("thread", None).place)
 
 
-_offloop.set_default(_thread())
+_offloop.set_default(pool_of_threads())
 _lifecycle.make_ready()

@@ -144,7 +144,8 @@ class Pool(Calls, Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Refuse further calls; wait for those that are there, as executors do.
 
-        With `cancel_futures` those that have not begun are called off.
+        With `cancel_futures` those that have not begun are called off. Raises WouldDeadlock in a
+        call of this very pool that would wait for itself.
         """
         self._cancel_waiting(self._close(cancel_futures))
         if wait:

@@ -71,7 +71,7 @@ impl PyJob {
     #[pyo3(signature = (exception, value=None, traceback=None, /))]
     #[expect(clippy::unused_self, reason = "a method in Python")]
     fn throw(
-        &self,
+        slf: &Bound<'_, Self>,
         exception: &Bound<'_, PyAny>,
         value: Option<Bound<'_, PyAny>>,
         traceback: Option<Bound<'_, PyAny>>,
@@ -86,6 +86,7 @@ impl PyJob {
         if let Some(traceback) = traceback.filter(|traceback| !traceback.is_none()) {
             let _ = error.value(exception.py()).setattr("__traceback__", traceback);
         }
+        Self::close(slf)?; // as a coroutine that is thrown into before it began
         Err(error)
     }
 

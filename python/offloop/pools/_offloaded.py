@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import threading
+import types
+from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from offloop.exceptions import PlaceUnavailable
@@ -11,7 +13,6 @@ from offloop.pools import _base, _hogs, _rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import Executor
 
     from offloop._offloop import Job
     from offloop.pool import Kind, On, Pool
@@ -27,6 +28,9 @@ class Offloaded(Generic[P, T]):
     def __init__(
         self, fn: Callable[P, T], on: On | Executor | Pool, kind: Kind | None, terms: dict[str, Any]
     ) -> None:
+        self._is_static = isinstance(fn, staticmethod)
+        if isinstance(fn, staticmethod):
+            fn = fn.__func__
         functools.update_wrapper(self, fn)
         self._fn = fn
         self._on = on
@@ -50,15 +54,15 @@ class Offloaded(Generic[P, T]):
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """Bind a method, as functions do."""
-        if instance is None:
+        if instance is None or self._is_static:
             return self
         return _Bound(self, instance)
 
-    def __reduce__(self) -> str:
-        return self.__qualname__  # type: ignore[attr-defined,no-any-return]
+    def __reduce__(self) -> Any:
+        return self.__qualname__  # type: ignore[attr-defined]
 
     def __repr__(self) -> str:
-        return f"<offloaded {getattr(self._fn, '__qualname__', self._fn)}>"
+        return f"<offloaded {_qualname(self._fn)}>"
 
     def _choice(self) -> tuple[str, str]:
         """Tell the place and the reason."""
@@ -89,19 +93,36 @@ class Offloaded(Generic[P, T]):
         return self._calls
 
 
-class _Bound(Generic[P, T]):
+class _Bound(Offloaded[P, T]):
     """A declared method of one object."""
 
     def __init__(self, declared: Offloaded[Any, T], instance: object) -> None:
         self._declared = declared
         self._instance = instance
+        self._fn = declared._fn
         functools.update_wrapper(self, declared._fn)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Job[T]:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Job[T]:
         return self._declared(self._instance, *args, **kwargs)
 
-    def sync(self, *args: Any, **kwargs: Any) -> T:
+    def sync(self, *args: P.args, **kwargs: P.kwargs) -> T:
         return self._declared.sync(self._instance, *args, **kwargs)
+
+    @property
+    def fn(self) -> Callable[P, T]:
+        return types.MethodType(self._declared._fn, self._instance)
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return self
+
+    def __reduce__(self) -> Any:
+        return getattr, (self._instance, self._fn.__name__)
+
+    def _choice(self) -> tuple[str, str]:
+        return self._declared._choice()
+
+    def _pool(self) -> Calls:
+        return self._declared._pool()
 
 
 def offloaded(  # noqa: PLR0913 - each is optional
@@ -130,7 +151,7 @@ def offloaded(  # noqa: PLR0913 - each is optional
     >>> await double(21)
     42
     """
-    _rules.resolve(on if isinstance(on, str) else "thread", kind)
+    _rules.resolve("thread" if isinstance(on, Executor) else on, kind)
     given = {
         "limit": limit,
         "priority": priority,
@@ -139,6 +160,7 @@ def offloaded(  # noqa: PLR0913 - each is optional
         "on_cancel": on_cancel,
     }
     terms = {name: value for name, value in given.items() if value is not None}
+    _check(terms)
 
     def declare(fn: Callable[P, T]) -> Offloaded[P, T]:
         _base.check_callable(fn)
@@ -147,6 +169,13 @@ def offloaded(  # noqa: PLR0913 - each is optional
         return Offloaded(fn, on, kind, terms)
 
     return declare
+
+
+def _check(terms: dict[str, Any]) -> None:
+    """Refuse options that no view takes where they are given, and not at the first call."""
+    from offloop import offload
+
+    offload.pool_of_threads().view(**terms)
 
 
 def choose(fn: Callable[..., Any], on: str, kind: str | None) -> tuple[str, str]:
@@ -185,9 +214,17 @@ def explain(fn: Callable[..., Any]) -> str:
     _base.check_callable(fn)
     if isinstance(fn, Offloaded):
         place, reason = fn._choice()
-        name = getattr(fn._fn, "__qualname__", repr(fn._fn))
+        fn = fn._fn
     else:
         place, reason = choose(fn, "auto", None)
-        name = getattr(fn, "__qualname__", repr(fn))
+    name = _qualname(fn)
     # The place that a rule chooses is one for both; so far nothing has refused.
     return f"{name}: {'interpreter' if place == 'cpu' else place} ({reason})"
+
+
+def _qualname(fn: Callable[..., Any]) -> str:
+    """Name a function, or show the object that is called."""
+    try:
+        return str(getattr(fn, "__qualname__", None) or repr(fn))
+    except Exception:  # noqa: BLE001 - code of users
+        return f"an object of type {type(fn).__qualname__}"

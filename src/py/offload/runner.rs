@@ -6,17 +6,20 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use offloop_core::bridge::Ticket;
+use offloop_core::error::{Error, Kind};
 use offloop_core::offload::{Ended, Histogram};
 use offloop_core::runtime;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use super::is_declared;
 use super::order::{Home, Order, OrderKind, Target, Task, leave_gate, put, release};
 use super::outside::PyPromise;
 use super::state::{Keeper, PlaceHooks, PoolState, Size};
 use super::terms::{OnCancel, Terms};
-use super::waits::PySubmission;
+use super::waits::{self, PySubmission};
 use crate::convert::{Variables, timeout};
 use crate::errors;
 use crate::job::PyJob;
@@ -117,7 +120,7 @@ impl PyRunner {
         call: Bound<'_, PyTuple>,
         keywords: Option<Bound<'_, PyDict>>,
     ) -> PyResult<PyJob> {
-        make_job(py, Arc::clone(self.terms()?), call, keywords)
+        make_job(py, Arc::clone(self.terms()?), undeclared(call)?, keywords)
     }
 
     /// Queues a call whose outcome goes to `future`.
@@ -129,6 +132,7 @@ impl PyRunner {
         keywords: Option<Bound<'_, PyDict>>,
     ) -> PyResult<(PySubmission, Option<PyTurns>)> {
         runtime::check_alive().map_err(|error| errors::exception(py, error))?;
+        let call = undeclared(call)?;
         let function = callable(&call)?;
         let terms = self.terms()?;
         let ticket = Arc::new(Ticket::queued());
@@ -163,8 +167,13 @@ impl PyRunner {
         Ok(terms.pool.call_off(py, "the pool has been closed"))
     }
 
-    /// After `_close`: waits until nothing runs any more, for so many seconds at most.
+    /// After `_close`: waits until nothing runs any more, for so many seconds at most. Without
+    /// an end to it, a call of this very pool is refused: it would wait for itself.
     fn _wait(&self, py: Python<'_>, grace: Option<f64>) -> PyResult<bool> {
+        if grace.is_none() && waits::is_worker_of(&self.terms()?.pool) {
+            let text = "a call cannot wait for the end of its own pool";
+            return Err(errors::exception(py, Error::new(Kind::WouldDeadlock, text)));
+        }
         let grace = grace.map_or(Ok(Duration::MAX), Duration::try_from_secs_f64);
         let grace = grace.map_err(|error| PyValueError::new_err(error.to_string()))?;
         let calls = Arc::clone(&self.terms()?.pool.calls);
@@ -227,6 +236,21 @@ fn callable<'py>(call: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
     }
     let kind = function.get_type().name()?;
     Err(PyTypeError::new_err(format!("a function to call is needed, not {kind}")))
+}
+
+/// The call, of the function itself if it was made by `offloaded`: a pool runs it in its own
+/// workers.
+fn undeclared(call: Bound<'_, PyTuple>) -> PyResult<Bound<'_, PyTuple>> {
+    let Ok(declared) = call.get_item(0) else {
+        return Ok(call);
+    };
+    if !is_declared(&declared) {
+        return Ok(call);
+    }
+    let py = call.py();
+    let function = declared.getattr(intern!(py, "fn"))?;
+    let arguments = call.iter().skip(1);
+    undeclared(PyTuple::new(py, std::iter::once(function).chain(arguments).collect::<Vec<_>>())?)
 }
 
 /// A Job that calls `call[0](*call[1:], **keywords)`.

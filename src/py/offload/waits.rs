@@ -127,6 +127,11 @@ pub(crate) fn arrive(desk: &Arc<Desk>) {
     drop(previous);
 }
 
+/// Whether this thread is a worker of `pool`.
+pub(crate) fn is_worker_of(pool: &Arc<PoolState>) -> bool {
+    OWN.with_borrow(|own| own.as_ref().is_some_and(|desk| Arc::ptr_eq(&desk.pool, pool)))
+}
+
 /// The worker on whose behalf this thread acts.
 fn behalf(py: Python<'_>) -> PyResult<Option<Arc<Desk>>> {
     static BEHALF: Imported = Imported::new("offloop.pools._current", "behalf");
