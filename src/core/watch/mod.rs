@@ -6,7 +6,8 @@
 //! * `dump`: has the loop's thread write its own stack; `stack` reads what it wrote.
 //! * `sample`: one loop's watch, step by step; `evidence` is what is gathered meanwhile, and
 //!   `cause` what follows from it.
-//! * `pulse`: whether the process itself was stopped; `garbage`: Python's collector.
+//! * `pulse`: whether the process itself was stopped; `starved`: whether a thread waits for a
+//!   processor; `garbage`: Python's collector.
 //! * `report`: what is kept for those who ask later: lags, busy and idle; `timeline` keeps any
 //!   length of time small.
 //! * `book`: Jobs that came home while somebody watched.
@@ -32,6 +33,7 @@ mod pulse;
 mod report;
 mod sample;
 mod stack;
+mod starved;
 #[cfg(target_os = "linux")]
 mod thread;
 #[cfg(not(target_os = "linux"))]

@@ -13,6 +13,7 @@ use super::garbage;
 use super::pulse::Pulse;
 use super::report::Stall;
 use super::stack::{Frame, Stack};
+use super::starved::Starved;
 use super::thread::{Activity, Busy, Condition, Thread, Times, all_times};
 use super::watcher::{Asked, Shared, Target};
 
@@ -39,6 +40,8 @@ pub(super) struct Watched {
     visible: bool,
     question: Option<Question>,
     open: Option<Open>,
+    /// Whether the thread waits for a processor, since the open question was asked.
+    starved: Starved,
     /// When the last step was, for the timeline.
     last: u64,
     /// When the last question was asked, and the loop's own turns until the last look.
@@ -75,7 +78,9 @@ impl Watched {
     pub(super) fn new(target: Target, at: u64) -> Self {
         let thread = Thread::open(target.thread);
         let visible = target.sampled && thread.is_visible();
-        Self { target, thread, visible, question: None, open: None, last: at, asked: 0, turns: 0 }
+        let starved = Starved::default();
+        let (question, open) = (None, None);
+        Self { target, thread, visible, question, open, starved, last: at, asked: 0, turns: 0 }
     }
 
     pub(super) fn key(&self) -> u64 {
@@ -117,7 +122,9 @@ impl Watched {
             }
             return self.ask(shared, pulse, at);
         }
-        let lag = self.lag(pulse, at);
+        let times = self.thread.times();
+        self.starved.look(at, times, activity == Activity::Running);
+        let lag = self.lag(pulse, at, times);
         let threshold = shared.settings.threshold;
         if lag < threshold / 2 {
             let rest = threshold / 2 - lag;
@@ -126,7 +133,7 @@ impl Watched {
         self.gather(shared, activity, at);
         let detected = self.open.as_ref().and_then(|open| open.detected);
         let felt = pulse.feel(shared, 0);
-        let lag = self.lag(pulse, felt);
+        let lag = self.lag(pulse, felt, self.thread.times());
         match detected {
             None if lag >= threshold => self.detect(shared, pulse),
             Some(detected) => self.say(shared, detected, lag),
@@ -163,12 +170,14 @@ impl Watched {
         at + if self.visible { STEP } else { STEP.max(shared.settings.threshold / 4) }
     }
 
-    /// How long the loop has not come round, without what is not its doing.
-    fn lag(&self, pulse: &Pulse, at: u64) -> u64 {
+    /// How long the loop has not come round, without what is not its doing: pauses of the process,
+    /// and waits for a processor, the one included that it may be in.
+    fn lag(&self, pulse: &Pulse, at: u64, times: Times) -> u64 {
         let Some(question) = &self.question else {
             return 0;
         };
-        let waited = self.thread.times().waited.saturating_sub(question.times.waited);
+        let waited = times.waited.saturating_sub(question.times.waited);
+        let waited = waited + self.starved.waits(at, times);
         let paused = pulse.paused() - question.paused;
         at.saturating_sub(question.asked).saturating_sub(paused).saturating_sub(waited)
     }
@@ -236,7 +245,7 @@ impl Watched {
         if let Some(open) = &mut self.open {
             open.detected = Some(at);
         }
-        let lasted = self.lag(pulse, at);
+        let lasted = self.lag(pulse, at, self.thread.times());
         if let Some(stall) = self.describe(lasted, None, shared) {
             shared.report().totals.stalls += 1;
             shared.send(Asked::Detected(Box::new(stall)));
@@ -258,7 +267,7 @@ impl Watched {
 
     /// The loop has come round at `at`, or is idle.
     fn finish(&mut self, shared: &Shared, pulse: &Pulse, at: u64) {
-        let lag = self.lag(pulse, at);
+        let lag = self.lag(pulse, at, self.thread.times());
         if let Some(question) = &self.question
             && at >= question.asked
         {
@@ -275,6 +284,7 @@ impl Watched {
         }
         self.question = None;
         self.open = None;
+        self.starved = Starved::default();
     }
 
     /// The loop is no longer watched.
