@@ -122,7 +122,9 @@ def test_it():
 
 
 def test_watch_reports_and_fails_nothing(suite):
-    result = suite(BLOCKING.replace("assert 1 == 2", "pass"), "--offloop-watch=100ms")
+    # A busy machine may leave the watch without a processor for longer than a short block.
+    source = BLOCKING.replace("assert 1 == 2", "pass")
+    result = suite("NAP = 1.2\n" + source, "--offloop-watch=100ms")
     assert outcomes(result) == {"passed": 6}
     result.stdout.fnmatch_lines(["*what blocked the event loop*", "3 blocks of more than 0.1 s"])
 
