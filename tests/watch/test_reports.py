@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import html.parser
 import json
 import re
@@ -49,6 +50,8 @@ def health(tmp_path_factory):
             cancelled = offloop.run(time.sleep, 0.05).start()
             cancelled.cancel()
             await offloop.write_bytes(folder / f"{HOSTILE.replace('/', '')}.txt", b"x")
+            with contextlib.suppress(asyncio.CancelledError):
+                await cancelled
             await asyncio.sleep(0.05)
         await pool.aclose()
         return health
