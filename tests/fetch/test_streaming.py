@@ -368,6 +368,14 @@ def endless(form: str) -> tuple[Any, threading.Event]:
     return (plain() if form == "sync" else later()), ended
 
 
+async def begin(body: Any) -> None:
+    """What has not begun when it is closed says nothing; an early answer may be that early."""
+    if isinstance(body, Iterator):
+        next(body)
+    else:
+        await anext(body)
+
+
 @pytest.mark.parametrize("form", ["sync", "async"])
 def test_an_early_answer_ends_the_upload_and_closes_the_iterator(
     counting: Server, form: str
@@ -375,6 +383,7 @@ def test_an_early_answer_ends_the_upload_and_closes_the_iterator(
     content, _ = endless(form)
 
     async def main() -> None:
+        await begin(content)
         async with offloop.Client() as client:
             answer = await client.post(f"{counting.url}/early/x", content=content)
             assert (answer.status_code, answer.content) == (413, b"no")
@@ -393,6 +402,7 @@ def test_a_cancelled_upload_closes_the_iterator_and_the_connection(
     content, ended = endless(form)
 
     async def main() -> None:
+        await begin(content)
         async with offloop.Client() as client:
             job = client.post(f"{counting.url}/upload/cancelled?0.002", content=content).start()
             while not report(counting)["received"].get("cancelled"):
