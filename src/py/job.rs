@@ -69,7 +69,6 @@ impl PyJob {
     /// The coroutine protocol: raises in the awaiter that was thrown at. The operation goes on
     /// for its other awaiters.
     #[pyo3(signature = (exception, value=None, traceback=None, /))]
-    #[expect(clippy::unused_self, reason = "a method in Python")]
     fn throw(
         slf: &Bound<'_, Self>,
         exception: &Bound<'_, PyAny>,
