@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import process_jobs as jobs
 import pytest
@@ -337,9 +338,12 @@ print("alive")
 
 
 @needs_interpreters
-def test_a_forked_child_gets_a_clear_error_and_takes_no_interpreter_along() -> None:
+def test_a_forked_child_gets_a_clear_error_and_takes_no_interpreter_along(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     # In this process: a real child of one with interpreters crashes, as of CPython 3.15.
     with interpreters(limit=1) as place:
+        monkeypatch.setattr(interpreter, "_places", WeakSet([place]))  # the others go on
         assert call(place, jobs.echo, 1) == 1
         wait_until(lambda: place._idle)
         (worker,) = place._idle
