@@ -232,7 +232,6 @@ impl Bridge {
                 bridges.get(&self.address).is_some_and(|it| std::ptr::eq(&raw const **it, self));
             if own { bridges.remove(&self.address) } else { None }
         };
-        self.looks.close();
         let parcels = self.door.queue.close();
         let flights = std::mem::take(&mut *lock(&self.flights));
         for (_, flight) in &flights {

@@ -59,8 +59,8 @@ mod _offloop {
     use super::lounge::PySendOff;
     #[pymodule_export]
     use super::offload::{
-        PyLooks, PyPromise, PyRunner, PySubmission, PyTurn, PyTurns, PyWorker, be_on_time,
-        long_calls, promise, run, running_calls, set_default, take_failed, waits_in_loop,
+        PyLooks, PyPromise, PyRunner, PySubmission, PyTurn, PyTurns, PyWorker, long_calls, promise,
+        run, running_calls, set_default, take_failed, waits_in_loop,
     };
     #[pymodule_export]
     use super::turn::{PyReady, PyRinger};

@@ -23,7 +23,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFunction, PyTuple};
 
-pub(crate) use looks::{Looks, PyLooks, be_on_time, long_calls};
+pub(crate) use looks::{Looks, PyLooks, long_calls};
 pub(crate) use order::Task;
 pub(crate) use outside::{Errand, Outside, PyPromise, promise};
 pub(crate) use runner::{PyRunner, PyTurn, PyTurns};

@@ -7,8 +7,9 @@ things follow:
 
 * whoever burnt more than 50 ms so is named in a warning, once, when its call ends (`ended`, in the
   worker's thread), unless it is a function of offloop itself, as `Health.report`;
-* while such calls run, threads take turns more often (`sys.setswitchinterval`), and the loop's
-  thread keeps its place in the line: see `_hurry`, and decision 39.
+* while such calls run, threads take turns more often (`sys.setswitchinterval`): see `_hurry`, and
+  decision 39. A look keeps the loop busy for a millisecond or two, and so it is rare while the same
+  calls go on computing.
 
 Clocks of threads are read on Linux alone; elsewhere nothing of this happens. No lock: the GIL is
 held throughout, and what could be lost is one look.
@@ -39,6 +40,9 @@ PERIOD = 0.025
 """Seconds between looks."""
 LAZY_PERIOD = 0.1
 """The same where nothing has burnt any CPU for `LAZY_AFTER` looks: calls that only wait."""
+STEADY_PERIOD = 1.0
+"""The same where the same calls have computed for `STEADY_AFTER` looks, until another one comes."""
+STEADY_AFTER = 4
 LAZY_AFTER = 40
 LEAST = 0.02
 """Seconds after which a call is looked at."""
@@ -50,7 +54,7 @@ BURNS = 0.001
 """Seconds of CPU between two looks from which a call counts as computing."""
 FIRST_INTERVAL = 0.001
 """The switch interval beside one computing thread; beside several it is that much shorter."""
-LEAST_INTERVAL = 0.0002
+LEAST_INTERVAL = 0.0001
 """Measured: shorter ones cost more than they bring. `OFFLOOP_SWITCH_INTERVAL` says otherwise."""
 PAUSE = range(6000)
 """Counted through in some 0.1 ms: so long a thread is watched that could run."""
@@ -100,11 +104,18 @@ _told: dict[Any, None] = {}
 _declared: set[types.CodeType] = set()
 _quiet = 0
 """Looks in a row at which nothing had burnt anything."""
+_steady: tuple[int, frozenset[tuple[int, int]]] = (0, frozenset())
+"""How many looks in a row found these calls, some of them computing."""
+_ended = 0
+"""Long calls that have ended: one that does while a look is under way is seen by the look."""
 
 
 def look(looks: Looks) -> None:
     """Look at calls that have run for long; called by the loop, in its thread."""
-    global _quiet  # noqa: PLW0603 - one for the process
+    global _quiet, _steady  # noqa: PLW0603 - one for the process
+    if looks.outdated:
+        return
+    ended_before = _ended
     calls = _offloop.long_calls(LEAST)
     burning: set[tuple[int, int]] = set()
     seen: set[tuple[int, int]] = set()
@@ -139,19 +150,27 @@ def look(looks: Looks) -> None:
         _watched.pop(key, None)
     _hogs.clear()
     _hogs.update(burning)
+    _hogs.intersection_update(_watched)  # without those that have ended meanwhile
     _hurry()
-    looks.be_patient(bool(_hogs) and _least_interval() is not None)
     if not calls:
         _clocks.clear()
         _quiet = 0
         looks.over()
         return
     _quiet = _quiet + 1 if is_quiet else 0
-    looks.again(LAZY_PERIOD if _quiet > LAZY_AFTER else PERIOD)
+    times, before = _steady
+    same = burning and seen == before and _ended == ended_before
+    _steady = (times + 1 if same else 0, frozenset(seen))
+    if _steady[0] > STEADY_AFTER:
+        looks.again(STEADY_PERIOD)
+    else:
+        looks.again(LAZY_PERIOD if _quiet > LAZY_AFTER else PERIOD)
 
 
 def ended(worker: Worker, call: tuple[Any, ...]) -> None:
     """Take notice that a call is over that took long; in its thread, before its outcome leaves."""
+    global _ended  # noqa: PLW0603 - one for the process
+    _ended += 1
     thread = threading.get_native_id()
     for key in [key for key in _watched if key[0] == thread]:
         watched = _watched.pop(key)

@@ -3,7 +3,7 @@
 //! Here is what it needs of the workers, and the switch by which a call is short of all this: one
 //! flag is all that a call on its way looks at.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -19,47 +19,38 @@ use crate::event_loop::Bridge;
 /// Seconds until the first look.
 const PERIOD: f64 = 0.025;
 
+/// Seconds to the next look that are not made fewer for a new call.
+const SOON: f64 = 0.1;
+
 /// So long a thread gets to come to rest. Arbitrary: a thread switch takes a tenth of it.
 const SETTLES: Duration = Duration::from_micros(150);
-
-/// What timers of a thread may be late by, in nanoseconds, if somebody else's call is long: see
-/// `be_on_time`.
-#[cfg(target_os = "linux")]
-const PATIENCE: std::num::NonZeroU64 = std::num::NonZeroU64::MIN.saturating_add(999_999);
 
 /// One loop's looks. Written by the loop's thread alone.
 #[derive(Default)]
 pub(crate) struct Looks {
-    /// A look is scheduled.
+    /// A look is scheduled, and will come soon.
     due: AtomicBool,
-    /// The loop's thread is patient: see `be_on_time`.
-    patient: AtomicBool,
-}
-
-impl Looks {
-    /// The loop closes: its thread becomes what it was.
-    pub(crate) fn close(&self) {
-        if self.patient.swap(false, Ordering::Relaxed) {
-            be_on_time(true);
-        }
-    }
+    /// How many have been scheduled: the latest one is the one that counts.
+    scheduled: AtomicU64,
 }
 
 /// Has the loop look soon, unless it will anyway.
 pub(super) fn begin(py: Python<'_>, bridge: &Arc<Bridge>) -> PyResult<()> {
-    schedule(py, bridge, PERIOD)
-}
-
-fn schedule(py: Python<'_>, bridge: &Arc<Bridge>, seconds: f64) -> PyResult<()> {
-    static LOOK: Imported = Imported::new("offloop.pools._hogs", "look");
     let due = &bridge.looks.due;
     if due.load(Ordering::Relaxed) || due.swap(true, Ordering::Relaxed) {
         return Ok(());
     }
+    schedule(py, bridge, PERIOD)
+}
+
+/// Has the loop look in so many seconds, and not when it would have.
+fn schedule(py: Python<'_>, bridge: &Arc<Bridge>, seconds: f64) -> PyResult<()> {
+    static LOOK: Imported = Imported::new("offloop.pools._hogs", "look");
     let Some(event_loop) = bridge.event_loop(py) else {
         return Ok(());
     };
-    let looks = Bound::new(py, PyLooks { bridge: Arc::downgrade(bridge) })?;
+    let number = bridge.looks.scheduled.fetch_add(1, Ordering::Relaxed) + 1;
+    let looks = Bound::new(py, PyLooks { bridge: Arc::downgrade(bridge), number })?;
     let arguments = (seconds, LOOK.load(py)?, looks);
     event_loop.call_method1(intern!(py, "call_later"), arguments).map(drop)
 }
@@ -68,18 +59,26 @@ fn schedule(py: Python<'_>, bridge: &Arc<Bridge>, seconds: f64) -> PyResult<()> 
 #[pyclass(name = "Looks", module = "offloop._offloop", frozen)]
 pub(crate) struct PyLooks {
     bridge: Weak<Bridge>,
+    /// Which of the loop's looks this is.
+    number: u64,
 }
 
 #[pymethods]
 impl PyLooks {
-    /// Has the loop look again in so many seconds.
-    fn again(slf: &Bound<'_, Self>, seconds: f64) -> PyResult<()> {
-        let bridge = slf.get().bridge.upgrade();
-        if let Some(bridge) = bridge {
-            bridge.looks.due.store(false, Ordering::Relaxed);
-            schedule(slf.py(), &bridge, seconds)?;
-        }
-        Ok(())
+    /// Whether the loop will look at another time instead, or has closed.
+    #[getter]
+    fn outdated(&self) -> bool {
+        let bridge = self.bridge.upgrade();
+        bridge.is_none_or(|it| it.looks.scheduled.load(Ordering::Relaxed) != self.number)
+    }
+
+    /// Has the loop look again in so many seconds, or sooner when a call comes meanwhile.
+    fn again(&self, py: Python<'_>, seconds: f64) -> PyResult<()> {
+        let Some(bridge) = self.bridge.upgrade() else {
+            return Ok(());
+        };
+        bridge.looks.due.store(seconds <= SOON, Ordering::Relaxed);
+        schedule(py, &bridge, seconds)
     }
 
     /// No more looks, until another call comes.
@@ -88,31 +87,6 @@ impl PyLooks {
             bridge.looks.due.store(false, Ordering::Relaxed);
         }
     }
-
-    /// From now on this thread waits for the GIL without asking again and again, or as usual.
-    fn be_patient(&self, patient: bool) {
-        if let Some(bridge) = self.bridge.upgrade()
-            && bridge.looks.patient.swap(patient, Ordering::Relaxed) != patient
-        {
-            be_on_time(!patient);
-        }
-    }
-}
-
-/// Has timers of this thread end on time, or up to a millisecond late (Linux).
-///
-/// Who waits for the GIL waits with a time limit, the switch interval, and queues up anew at the
-/// end of the line when it is over. With a short interval and many threads the loop would never
-/// come to the head of it; one that is late keeps its place.
-#[pyfunction]
-pub(crate) fn be_on_time(on_time: bool) {
-    #[cfg(target_os = "linux")]
-    {
-        let slack = if on_time { None } else { Some(PATIENCE) };
-        let _ = rustix::thread::set_current_timer_slack(slack); // old kernels: as it was
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = on_time;
 }
 
 /// A call that has been running for long: native thread id, mark, function, seconds, whether its

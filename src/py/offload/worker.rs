@@ -29,8 +29,8 @@ use crate::outcome::Outcome;
 const HOLD: Duration = Duration::from_micros(500);
 /// Calls before the clock is asked whether a hold has lasted long enough.
 const CALLS_PER_HOLD: u32 = 8;
-/// From here on a call is long: whoever ran it says so, and is asked what it has burnt.
-const LONG: Duration = Duration::from_millis(50);
+/// From here on a call is long: it may have been looked at (`_hogs.LEAST`), so its end is told of.
+const LONG: Duration = Duration::from_millis(20);
 
 /// What a worker has before it. Written by its own thread, read by reports.
 pub(crate) struct Desk {
