@@ -11,8 +11,8 @@ things follow:
   decision 39. A look keeps the loop busy for a millisecond or two, and so it is rare while the same
   calls go on computing.
 
-Clocks of threads are read on Linux alone; elsewhere nothing of this happens. No lock: the GIL is
-held throughout, and what could be lost is one look.
+Clocks of threads are read on Linux alone; elsewhere nothing of this happens. A lock is held only
+where the interval is set; what else two threads do at once costs one look.
 """
 
 from __future__ import annotations
@@ -112,7 +112,6 @@ _ended = 0
 
 def look(looks: Looks) -> None:
     """Look at calls that have run for long; called by the loop, in its thread."""
-    global _quiet, _steady  # noqa: PLW0603 - one for the process
     if looks.outdated:
         return
     ended_before = _ended
@@ -152,19 +151,23 @@ def look(looks: Looks) -> None:
     _hogs.update(burning)
     _hogs.intersection_update(_watched)  # without those that have ended meanwhile
     _hurry()
-    if not calls:
+    if calls:
+        looks.again(_pause(seen, bool(burning) and _ended == ended_before, is_quiet))
+    else:
+        _pause(seen, False, False)
         _clocks.clear()
-        _quiet = 0
         looks.over()
-        return
+
+
+def _pause(seen: set[tuple[int, int]], computing: bool, is_quiet: bool) -> float:
+    """Give the seconds to the next look, after one that has seen these calls."""
+    global _quiet, _steady  # noqa: PLW0603 - one for the process
     _quiet = _quiet + 1 if is_quiet else 0
     times, before = _steady
-    same = burning and seen == before and _ended == ended_before
-    _steady = (times + 1 if same else 0, frozenset(seen))
+    _steady = (times + 1 if computing and seen == before else 0, frozenset(seen))
     if _steady[0] > STEADY_AFTER:
-        looks.again(STEADY_PERIOD)
-    else:
-        looks.again(LAZY_PERIOD if _quiet > LAZY_AFTER else PERIOD)
+        return STEADY_PERIOD
+    return LAZY_PERIOD if _quiet > LAZY_AFTER else PERIOD
 
 
 def ended(worker: Worker, call: tuple[Any, ...]) -> None:
@@ -222,6 +225,8 @@ class _Interval:
     usual: float | None = None
     """As it was, while it is not."""
     ours: float = 0.0
+    lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
+    """Held while it is set: the loop and several calls that end may do so at once."""
 
 
 _interval = _Interval()
@@ -236,15 +241,17 @@ def _hurry() -> None:
     least = _least_interval()
     if least is None:
         return
-    present = sys.getswitchinterval()
-    if _interval.usual is not None and present != _interval.ours:
-        _interval.usual = None  # somebody else has changed it
-    usual = _interval.usual if _interval.usual is not None else present
-    wanted = min(usual, max(least, FIRST_INTERVAL / len(_hogs))) if _hogs else usual
-    if wanted != present:
-        sys.setswitchinterval(wanted)
-    _interval.usual = usual if _hogs else None
-    _interval.ours = sys.getswitchinterval()  # as the interpreter has rounded it
+    with _interval.lock:
+        present = sys.getswitchinterval()
+        if _interval.usual is not None and present != _interval.ours:
+            _interval.usual = None  # somebody else has changed it
+        usual = _interval.usual if _interval.usual is not None else present
+        number = len(_hogs)  # changes meanwhile; whoever changes it comes here after us
+        wanted = min(usual, max(least, FIRST_INTERVAL / number)) if number else usual
+        if wanted != present:
+            sys.setswitchinterval(wanted)
+        _interval.usual = usual if number else None
+        _interval.ours = sys.getswitchinterval()  # as the interpreter has rounded it
 
 
 @functools.cache
