@@ -1,5 +1,6 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -17,23 +18,41 @@ use crate::fetch::request::Follow;
 /// Far more than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Answers each request but those for `/never`, on as many connections; ends when they are closed.
-fn serve(connections: usize) -> (SocketAddr, Vec<std::thread::JoinHandle<()>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let listener = Arc::new(listener);
-    let each = (0..connections).map(|_| {
-        let listener = Arc::clone(&listener);
-        std::thread::spawn(move || answer(listener.accept().unwrap().0))
-    });
-    (address, each.collect())
+/// Answers each request but those for `/never`, on as many connections.
+struct Server {
+    address: SocketAddr,
+    /// One for each connection; ends when that is closed.
+    threads: Vec<std::thread::JoinHandle<()>>,
+    /// Requests that have come.
+    asked: Arc<AtomicUsize>,
 }
 
-fn answer(mut stream: TcpStream) {
+impl Server {
+    fn has_ended(&self) -> bool {
+        self.threads.iter().all(std::thread::JoinHandle::is_finished)
+    }
+}
+
+fn serve(connections: usize) -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (listener, asked) = (Arc::new(listener), Arc::new(AtomicUsize::new(0)));
+    let each = (0..connections).map(|_| {
+        let (listener, asked) = (Arc::clone(&listener), Arc::clone(&asked));
+        std::thread::spawn(move || answer(listener.accept().unwrap().0, &asked))
+    });
+    Server { address, threads: each.collect(), asked: Arc::clone(&asked) }
+}
+
+fn answer(mut stream: TcpStream, requests: &AtomicUsize) {
     let (mut asked, mut buffer) = (Vec::new(), [0; 1024]);
     while let Ok(length @ 1..) = stream.read(&mut buffer) {
         asked.extend_from_slice(&buffer[..length]);
-        if asked.ends_with(b"\r\n\r\n") && !asked.starts_with(b"GET /never") {
+        if !asked.ends_with(b"\r\n\r\n") {
+            continue;
+        }
+        requests.fetch_add(1, Ordering::Relaxed);
+        if !asked.starts_with(b"GET /never") {
             stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap();
             asked.clear();
         }
@@ -117,32 +136,31 @@ fn lanes(shared: &Shared) -> (usize, usize) {
 
 #[tokio::test]
 async fn a_lane_that_waits_is_woken_for_the_next_request() {
-    let (address, server) = serve(1);
+    let server = serve(1);
     let batch = batch(4);
     let shared = Arc::clone(&batch.shared);
     for _ in 0..3 {
-        batch.feed(vec![item(address, "/")]);
+        batch.feed(vec![item(server.address, "/")]);
         responses(&batch, 1).await;
         until("a lane without a request goes to sleep", || lanes(&shared) == (1, 1)).await;
     }
     drop((batch, shared));
-    let ended = || server.iter().all(std::thread::JoinHandle::is_finished);
-    until("its connection is closed", ended).await;
+    until("its connection is closed", || server.has_ended()).await;
 }
 
 #[tokio::test]
 async fn a_closed_batch_lets_go_of_its_lanes() {
-    let (address, server) = serve(2);
+    let server = serve(2);
     let batch = batch(4);
     let shared: Weak<Shared> = Arc::downgrade(&batch.shared);
-    batch.feed(vec![item(address, "/"), item(address, "/never")]);
+    batch.feed(vec![item(server.address, "/"), item(server.address, "/never")]);
     responses(&batch, 1).await;
     // One lane sleeps, the other is in the middle of a request.
     let known = || shared.upgrade().map(|shared| lanes(&shared));
     until("one of two lanes sleeps", || known() == Some((2, 1))).await;
+    until("both have asked", || server.asked.load(Ordering::Relaxed) == 2).await;
     batch.close();
     drop(batch);
     until("no lane holds the batch any more", || shared.strong_count() == 0).await;
-    let ended = || server.iter().all(std::thread::JoinHandle::is_finished);
-    until("the connections are closed", ended).await;
+    until("the connections are closed", || server.has_ended()).await;
 }
