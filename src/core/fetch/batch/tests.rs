@@ -18,30 +18,38 @@ use crate::fetch::request::Follow;
 /// Far more than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Answers each request but those for `/never`, on as many connections.
+/// Answers each request but those for `/never`.
 struct Server {
     address: SocketAddr,
-    /// One for each connection; ends when that is closed.
-    threads: Vec<std::thread::JoinHandle<()>>,
+    /// Connections that have been accepted, and not closed.
+    open: Arc<AtomicUsize>,
     /// Requests that have come.
     asked: Arc<AtomicUsize>,
 }
 
 impl Server {
-    fn has_ended(&self) -> bool {
-        self.threads.iter().all(std::thread::JoinHandle::is_finished)
+    fn is_left_alone(&self) -> bool {
+        self.open.load(Ordering::Relaxed) == 0
     }
 }
 
+/// Up to so many connections are accepted; which requests share one is not known beforehand.
 fn serve(connections: usize) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let (listener, asked) = (Arc::new(listener), Arc::new(AtomicUsize::new(0)));
-    let each = (0..connections).map(|_| {
-        let (listener, asked) = (Arc::clone(&listener), Arc::clone(&asked));
-        std::thread::spawn(move || answer(listener.accept().unwrap().0, &asked))
+    let (open, asked) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+    let server = Server { address, open: Arc::clone(&open), asked: Arc::clone(&asked) };
+    std::thread::spawn(move || {
+        for stream in listener.incoming().take(connections) {
+            let (open, asked) = (Arc::clone(&open), Arc::clone(&asked));
+            open.fetch_add(1, Ordering::Relaxed);
+            std::thread::spawn(move || {
+                answer(stream.unwrap(), &asked);
+                open.fetch_sub(1, Ordering::Relaxed);
+            });
+        }
     });
-    Server { address, threads: each.collect(), asked: Arc::clone(&asked) }
+    server
 }
 
 fn answer(mut stream: TcpStream, requests: &AtomicUsize) {
@@ -145,7 +153,7 @@ async fn a_lane_that_waits_is_woken_for_the_next_request() {
         until("a lane without a request goes to sleep", || lanes(&shared) == (1, 1)).await;
     }
     drop((batch, shared));
-    until("its connection is closed", || server.has_ended()).await;
+    until("its connection is closed", || server.is_left_alone()).await;
 }
 
 #[tokio::test]
@@ -162,5 +170,5 @@ async fn a_closed_batch_lets_go_of_its_lanes() {
     batch.close();
     drop(batch);
     until("no lane holds the batch any more", || shared.strong_count() == 0).await;
-    until("the connections are closed", || server.has_ended()).await;
+    until("the connections are closed", || server.is_left_alone()).await;
 }
