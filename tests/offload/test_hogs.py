@@ -57,7 +57,7 @@ async def hints(*calls: Any) -> list[warnings.WarningMessage]:
 
 
 def test_an_undeclared_hog_is_named_once_with_its_line_and_the_word_to_change() -> None:
-    (hint,) = asyncio.run(hints((undeclared, 0.3), (undeclared, 0.3)))
+    (hint,) = asyncio.run(hints((undeclared, 1.0), (undeclared, 1.0)))
     assert hint.category is RuntimeWarning
     assert (hint.filename, hint.lineno) == (__file__, undeclared.__code__.co_firstlineno)
     text = str(hint.message)
@@ -67,7 +67,7 @@ def test_an_undeclared_hog_is_named_once_with_its_line_and_the_word_to_change() 
 
 
 def test_a_method_behind_a_partial_is_found() -> None:
-    (hint,) = asyncio.run(hints((functools.partial(Thing().method, 0.3),)))
+    (hint,) = asyncio.run(hints((functools.partial(Thing().method, 1.0),)))
     assert hint.lineno == Thing.method.__code__.co_firstlineno
 
 
@@ -111,7 +111,7 @@ def test_where_warnings_are_errors_the_call_goes_well_and_the_hint_is_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.WARNING, "offloop"):
-        assert asyncio.run(offloop.run(strict, 0.3)) is None  # type: ignore[func-returns-value]
+        assert asyncio.run(offloop.run(strict, 1.0)) is None  # type: ignore[func-returns-value]
     assert "strict computed for" in caplog.text
 
 
