@@ -17,6 +17,7 @@ import pytest
 
 import offloop
 from conftest import Run
+from offloop.pools import _hogs
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="clocks of threads are Linux's")
 
@@ -158,6 +159,43 @@ def test_an_interval_that_somebody_else_sets_meanwhile_stays() -> None:
         asyncio.run(main())
     finally:
         sys.setswitchinterval(usual)
+
+
+def test_looks_are_rare_while_the_same_calls_compute(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_hogs, "_steady", (0, frozenset()))
+    monkeypatch.setattr(_hogs, "_quiet", 0)
+    calls = {(1, 1)}
+    pauses = [_hogs._pause(calls, True, False) for _ in range(_hogs.STEADY_AFTER + 2)]
+    assert (pauses[0], pauses[-1]) == (_hogs.PERIOD, _hogs.STEADY_PERIOD)
+    assert _hogs._pause(calls | {(2, 1)}, True, False) == _hogs.PERIOD
+
+
+def test_a_new_call_is_looked_at_soon_although_the_next_look_is_far(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks: list[int] = []
+
+    def far(seen: set[tuple[int, int]], *_: bool) -> float:
+        looks.append(len(seen))
+        return 60.0
+
+    async def main() -> None:
+        seen = threading.Event()
+        jobs = []
+        try:
+            for number in (1, 2):
+                jobs.append(offloop.run(burn_until, seen).start())
+                async with asyncio.timeout(20):
+                    while len(looks) < number:
+                        await asyncio.sleep(0.01)
+        finally:
+            seen.set()
+        await asyncio.gather(*jobs)
+
+    monkeypatch.setattr(_hogs, "_pause", far)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        asyncio.run(main())
 
 
 @pytest.mark.once
