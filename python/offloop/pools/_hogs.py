@@ -1,9 +1,9 @@
 """CPU hogs: calls in worker threads that compute in Python, and so have the loop wait for the GIL.
 
 Every 25 ms while calls are under way, or less often, the loop looks at those that have run for
-long (`look`, in the loop's thread). A thread whose clock goes on while the loop holds the GIL computes without it,
-in C; one that sleeps at that moment, but has burnt CPU since the last one, computes under it. Two
-things follow:
+long (`look`, in the loop's thread). A thread whose clock goes on while the loop holds the GIL
+computes without it, in C; one that sleeps at that moment, but has burnt CPU since the last one,
+computes under it. Two things follow:
 
 * whoever burnt more than 50 ms so is named in a warning, once, when its call ends (`ended`, in the
   worker's thread), unless it is a function of offloop itself, as `Health.report`;
